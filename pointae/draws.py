@@ -1,0 +1,128 @@
+"""Counter-based randomness: every draw is a pure function of its key and its counter.
+
+A key belongs to one event and one step: ``event_keys(seed, epoch, event, step)``. A draw is
+``bits(key, counter)``, the output function of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014,
+"Fast splittable pseudorandom number generators") applied to the key advanced by ``counter``.
+Nothing is stored between draws, so results depend neither on the composition of a batch, nor
+on the number of workers, nor on where a run was resumed; whole batches are drawn at once.
+Integers are equal on every device.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import torch
+from torch import Tensor
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >= 1 << 63 else word
+
+
+_GAMMA = _signed(0x9E3779B97F4A7C15)
+_MIX_1 = _signed(0xBF58476D1CE4E5B9)
+_MIX_2 = _signed(0x94D049BB133111EB)
+
+
+def _shift_right(word: Tensor, by: int) -> Tensor:
+    """Logical shift: torch shifts signed words arithmetically."""
+    return (word >> by).bitwise_and_((1 << (64 - by)) - 1)
+
+
+def _mix(word: Tensor) -> Tensor:
+    word = _shift_right(word, 30).bitwise_xor_(word).mul_(_MIX_1)
+    word = _shift_right(word, 27).bitwise_xor_(word).mul_(_MIX_2)
+    return _shift_right(word, 31).bitwise_xor_(word)
+
+
+def bits(keys: Tensor, counters: Tensor | int) -> Tensor:
+    """64 random bits for each pair of key and counter.
+
+    Args:
+        keys: int64, any shape that broadcasts with ``counters``.
+        counters: int64, the number of the draw under its key.
+
+    Returns:
+        int64 of the broadcast shape, uniform over all 2^64 words.
+    """
+    if isinstance(counters, int):
+        return _mix(keys + _signed(counters * _GAMMA & (1 << 64) - 1))
+    return _mix(keys + counters * _GAMMA)
+
+
+def derive(keys: Tensor, label: int | str | Tensor) -> Tensor:
+    """A new key for each key: for a named step, a numbered draw or an index per key."""
+    if isinstance(label, str):
+        label = zlib.crc32(label.encode())
+    return _mix(_mix(keys) ^ bits(torch.zeros_like(keys), label))
+
+
+def event_keys(seed: int, epoch: int, event: Tensor, step: str) -> Tensor:
+    """Keys of a step for a batch of events.
+
+    Args:
+        seed: the run's or data set's seed.
+        epoch: epoch of a training, 0 where there is none.
+        event: (B,) int64, number of each event in its data set.
+        step: name of the step that draws, e.g. ``"smear"``.
+
+    Returns:
+        (B,) int64.
+    """
+    root = torch.zeros_like(event, dtype=torch.int64)
+    return derive(derive(derive(derive(root, seed), epoch), step), event)
+
+
+def uniform(keys: Tensor, counters: Tensor | int) -> Tensor:
+    """Uniform in the open interval (0, 1): float32, 23 random bits, never 0 or 1."""
+    return _unit(_shift_right(bits(keys, counters), 41))
+
+
+def uniform_pair(keys: Tensor, counters: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Two independent uniforms for the price of one word."""
+    word = bits(keys, counters)
+    return _unit(_shift_right(word, 41)), _unit(word.bitwise_and_((1 << 23) - 1))
+
+
+def normal(keys: Tensor, counters: Tensor | int) -> Tensor:
+    """Standard normal draws, float32."""
+    return normal_pair(keys, counters)[0]
+
+
+def normal_pair(keys: Tensor, counters: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Two independent standard normal draws a word (Box & Muller 1958), float32."""
+    u, v = uniform_pair(keys, counters)
+    radius = u.log_().mul_(-2.0).sqrt_()
+    angle = v.mul_(2.0 * math.pi)
+    return radius * angle.cos(), radius * angle.sin()
+
+
+def integers(keys: Tensor, counters: Tensor | int, low: int | Tensor, high: int | Tensor) -> Tensor:
+    """Integers in [low, high), int64; ranges up to 2^31 (the bias is below range / 2^31)."""
+    return _shift_right(bits(keys, counters), 33).mul_(high - low).bitwise_right_shift_(31) + low
+
+
+def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
+    """The place of each hit in a random order of its own event.
+
+    Args:
+        keys: (B,) int64, one an event.
+        offsets: (B + 1,) int64, event b owns hits ``offsets[b]:offsets[b + 1]``.
+
+    Returns:
+        (N,) int64, a permutation of ``0..n_b - 1`` inside each event.
+    """
+    counts = offsets.diff()
+    batch = torch.repeat_interleave(counts)
+    local = torch.arange(batch.numel(), device=batch.device) - offsets[:-1][batch]
+    # One sort of (event, 40 random bits) serves all events; ties keep their order.
+    order = torch.argsort((batch << 40) | _shift_right(bits(keys[batch], local), 24), stable=True)
+    ranks = torch.empty_like(order)
+    ranks[order] = local
+    return ranks
+
+
+def _unit(word: Tensor) -> Tensor:
+    return word.to(torch.float32).add_(0.5).mul_(2.0**-23)

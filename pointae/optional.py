@@ -1,0 +1,58 @@
+"""Optional components: one place that says what is missing and how to get it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import warnings
+from types import ModuleType
+
+from pointae.errors import ComponentError
+
+SYSTEM_PACKAGES = {
+    "open3d": "libusb-1.0-0 libegl1 libgl1 libgomp1 libx11-6 libudev1 libidn2-0",
+    "pyvista": "libgl1 libxrender1",
+}
+"""Debian packages that a component's shared libraries come from."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether ``module`` can be found, without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional module or say in one line why that failed.
+
+    Three failures are told apart: not installed, a shared library of the system missing, and
+    anything else that makes it unusable here.
+
+    Args:
+        module: name to import, e.g. ``"open3d"``.
+        extra: the extra of this package that installs it, e.g. ``"open3d"``.
+
+    Raises:
+        ComponentError: with the command that mends it.
+    """
+    if not is_installed(module.split(".")[0]):
+        raise ComponentError(f"{module} is not installed", fix=f"pip install 'pointae[{extra}]'")
+    try:
+        with warnings.catch_warnings():
+            # spconv's and open3d's own deprecation notices say nothing that a user can act on.
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(module)
+    except OSError as error:
+        raise _missing_library(module, error) from error
+    except ImportError as error:
+        if ".so" in str(error) or "DLL" in str(error):
+            raise _missing_library(module, error) from error
+        raise ComponentError(f"{module} cannot be used here: {error}") from error
+    except Exception as error:
+        raise ComponentError(f"{module} cannot be used here: {error}") from error
+
+
+def _missing_library(module: str, error: Exception) -> ComponentError:
+    packages = SYSTEM_PACKAGES.get(module.split(".")[0])
+    fix = f"apt-get install {packages}" if packages else "install the library it names"
+    return ComponentError(f"{module} lacks a library of the system: {error}", fix=fix)

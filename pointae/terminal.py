@@ -1,0 +1,66 @@
+"""What a tool shows: progress, tables, and errors in one line with the right exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pointae.errors import PointaeError, StorageError
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def run_tool(main: Callable[[Sequence[str]], None]) -> None:
+    """Run a tool's ``main(arguments)`` and leave with its exit code.
+
+    A :class:`PointaeError` is told in one line; ``--debug`` anywhere in the arguments shows the
+    traceback as well.
+    """
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        main(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        errors.print("[bold]interrupted[/]")
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); nothing is wrong on our side.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (PointaeError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        problem = error if isinstance(error, PointaeError) else _system_error(error)
+        errors.print("[bold red]error:[/] ", end="")
+        errors.print(str(problem), markup=False)
+        sys.exit(problem.exit_code)
+
+
+def _system_error(error: OSError | MemoryError) -> PointaeError:
+    if isinstance(error, MemoryError):
+        return StorageError(f"not enough memory: {error}", fix="a smaller batch or a coarser grid needs less")
+    return StorageError(error.strerror or str(error), where=error.filename)
+
+
+@contextmanager
+def progress(stage: str, total: int | None, unit: str = "") -> Iterator[Callable[[int, str], None]]:
+    """A progress bar that names its stage; silent where the output is no terminal.
+
+    Yields:
+        ``advance(steps, note)``: move on by ``steps`` and show ``note`` behind the bar.
+    """
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
+        task = bar.add_task(stage, total=total, note="")
+        yield lambda steps, note="": bar.update(task, advance=steps, note=note)
