@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-NAMES_OF_NOISE = ("uniform", "tracks", "crossing", "mixture")
-
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

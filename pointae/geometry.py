@@ -146,6 +146,21 @@ class DetectorGeometry:
         columns, inside = zip(*(axis.bins_of(pos[:, i]) for i, axis in enumerate(self.axes)), strict=True)
         return torch.stack(columns, dim=1), torch.stack(inside, dim=1)
 
+    def unit_positions(self, pos: Tensor) -> Tensor:
+        """Positions (..., 3) scaled so that the detector's outer edges are at -1 and 1."""
+        centre, half = self._frame
+        return (pos - centre.to(pos)) / half.to(pos)
+
+    def physical_positions(self, unit: Tensor) -> Tensor:
+        """The inverse of :meth:`unit_positions`."""
+        centre, half = self._frame
+        return unit * half.to(unit) + centre.to(unit)
+
+    @cached_property
+    def _frame(self) -> tuple[Tensor, Tensor]:
+        edges = torch.tensor([[axis.low, axis.high] for axis in self.axes], dtype=torch.float64)
+        return edges.mean(1), (edges[:, 1] - edges[:, 0]) / 2
+
     def index_of(self, axis_name: str) -> int:
         """Column of the axis called ``axis_name`` in ``coords`` and ``pos``.
 

@@ -1,0 +1,1 @@
+"""Networks: encoders, latents and decoders, and the autoencoder that joins them."""
