@@ -14,7 +14,7 @@ _HOMES = {
     "read_hits": "pointae.io",
     "write_hits": "pointae.io",
     "simulate_events": "pointae.simulate",
-    "load_config": "pointae.config",
+    "load_config": "pointae.config_files",
     "denoise": "pointae.inference",
 }
 __all__ = ["__version__", *_HOMES]

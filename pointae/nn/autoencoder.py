@@ -1,0 +1,73 @@
+"""The assembly: encoder -> latent -> decoder, chosen by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from pointae.config import ModelSettings
+from pointae.errors import unknown_name
+from pointae.geometry import DetectorGeometry
+from pointae.hits import HitBatch
+from pointae.nn.latent import build_latent
+from pointae.nn.outputs import Latent, Output
+
+# Modules by name, imported on use: torch_geometric and spconv take seconds to load.
+ENCODERS = {
+    "pointnet": "pointae.nn.pointnet:PointNetEncoder",
+    "attention": "pointae.nn.attention:AttentionEncoder",
+    "edgeconv": "pointae.nn.edgeconv:EdgeConvEncoder",
+    "sparse": "pointae.nn.sparse_encoder:SparseEncoder",
+    "dense2d": "pointae.nn.dense2d:Dense2dEncoder",
+    "dense3d": "pointae.nn.dense3d:Dense3dEncoder",
+}
+DECODERS = {
+    "per_hit": "pointae.nn.decoders:PerHitDecoder",
+    "point_set": "pointae.nn.decoders:PointSetDecoder",
+    "dense": "pointae.nn.dense3d:DenseDecoder",
+    "image": "pointae.nn.dense2d:ImageDecoder",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a forward pass gives: the decoder's output and the latent it was made from."""
+
+    output: Output
+    latent: Latent
+
+
+class Autoencoder(nn.Module):
+    """Any encoder with any decoder.
+
+    Args:
+        settings: the model section of a config.
+        geometry: the detector's grid; layer sizes follow from it.
+        in_features: C of ``hits.features``.
+    """
+
+    def __init__(self, settings: ModelSettings, geometry: DetectorGeometry, in_features: int = 0) -> None:
+        super().__init__()
+        size = settings.latent.size
+        self.latent = build_latent(settings.latent)
+        self.encoder = _class("encoder", settings.encoder.name, ENCODERS)(
+            settings.encoder, geometry, size * self.latent.code_size_factor, in_features
+        )
+        self.decoder = _class("decoder", settings.decoder.name, DECODERS)(
+            settings.decoder, geometry, size, self.encoder.hit_channels, in_features
+        )
+
+    def forward(self, hits: HitBatch) -> Prediction:
+        encoding = self.encoder(hits)
+        latent = self.latent(encoding.code)
+        return Prediction(self.decoder(latent.z, encoding.hit_features, hits), latent)
+
+
+def _class(kind: str, name: str, registry: dict[str, str]) -> Any:
+    if name not in registry:
+        raise unknown_name(kind, name, registry)
+    module, attribute = registry[name].split(":")
+    return getattr(import_module(module), attribute)
