@@ -1,0 +1,237 @@
+"""One run, one directory: the only module that knows the names of files inside it.
+
+``runs/<name>/``: ``config.yaml`` (all settings), ``run.json`` (what happened), ``metrics.csv``
+(a row an epoch), ``log.txt``, ``weights/{best,last}.safetensors``, ``predictions/*.h5``,
+``evaluation/``, ``plots/``, ``views/``. ``runs/latest`` is a text file that names the newest.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pointae.errors import CheckpointError, StorageError
+
+FORMAT_VERSION = 1
+LATEST = "latest"
+
+
+class RunDirectory:
+    """A run on disk: training writes through it, everything else reads through it.
+
+    Args:
+        path: the directory; see :meth:`create` and :meth:`open`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    # ---- finding and making ----------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> RunDirectory:
+        """A new directory ``parent/name`` (``name-2``, ... if taken), noted in ``parent/latest``."""
+        clean = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "run"
+        if clean == LATEST:
+            clean = "run-latest"
+        number = 1
+        while True:
+            path = parent / (clean if number == 1 else f"{clean}-{number}")
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+        run = cls(path)
+        for folder in ("weights", "predictions", "evaluation", "plots"):
+            (path / folder).mkdir()
+        write_atomically(parent / LATEST, f"{path.name}\n".encode())
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """An existing run; ``runs/latest`` leads to the newest.
+
+        Raises:
+            CheckpointError: no such run.
+        """
+        path = Path(path)
+        if path.is_file() and path.name == LATEST:
+            path = path.parent / path.read_text(encoding="utf-8").strip()
+        if not (path / "config.yaml").is_file():
+            raise CheckpointError(
+                "is not a run directory: it holds no config.yaml", where=path, fix="train one with tools/train.py"
+            )
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.name
+
+    # ---- config and record -----------------------------------------------------------------------
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved config."""
+        return self.path / "config.yaml"
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved config."""
+        write_atomically(self.config_path, text.encode())
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ``run.json`` holds; empty before it is written."""
+        return read_json(self.path / "run.json") if (self.path / "run.json").is_file() else {}
+
+    def update_record(self, **entries: Any) -> None:
+        """Add to ``run.json``: versions, counts, threshold, figures."""
+        content = {"format": "pointae-run", "format_version": FORMAT_VERSION, **self.record, **entries}
+        write_json(self.path / "run.json", content)
+
+    # ---- metrics and log -------------------------------------------------------------------------
+
+    @property
+    def metrics_path(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rewrite ``metrics.csv`` whole, so that a reader never meets half a row."""
+        write_table(self.metrics_path, rows)
+
+    def log(self, line: str) -> None:
+        """Append a line to ``log.txt``."""
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    # ---- weights -----------------------------------------------------------------------------------
+
+    def weights(self, which: str = "best") -> Path:
+        """Path of ``best`` or ``last`` weights.
+
+        Raises:
+            CheckpointError: the run has none.
+        """
+        path = self.weights_path(which)
+        if not path.is_file():
+            raise CheckpointError("has no weights", where=self.path, fix="train it first, or name another run")
+        return path
+
+    def weights_path(self, which: str) -> Path:
+        """Where ``best`` or ``last`` weights are kept, whether or not they exist yet."""
+        return self.path / "weights" / f"{which}.safetensors"
+
+    # ---- results -------------------------------------------------------------------------------------
+
+    def predictions_path(self, name: str) -> Path:
+        """Where predictions called ``name`` are kept: a hits file with scores and decisions."""
+        return self.path / "predictions" / f"{name}.h5"
+
+    def predictions(self, name: str = "events") -> Path:
+        """Existing predictions.
+
+        Raises:
+            CheckpointError: there are none yet.
+        """
+        path = self.predictions_path(name)
+        if not path.is_file():
+            raise CheckpointError(
+                f"has no predictions '{name}'", where=self.path, fix=f"make them: python tools/evaluate.py {self.path}"
+            )
+        return path
+
+    @property
+    def evaluation(self) -> Path:
+        """Folder of figures and tables."""
+        return self.path / "evaluation"
+
+    @property
+    def plots(self) -> Path:
+        """Folder of curves, each with its CSV beside it."""
+        return self.path / "plots"
+
+    @property
+    def views(self) -> Path:
+        """Folder of drawn events."""
+        return self.path / "views"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing: temporary file beside it, flush, fsync, replace.
+
+    Raises:
+        StorageError: the disk is full, a permission is missing, ...
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot be written: {error.strerror}", where=path) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its replace is durable by itself
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """JSON with sorted digits left as they are; nan and infinity become null."""
+    write_atomically(path, (json.dumps(_finite(content), indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """JSON from a run.
+
+    Raises:
+        CheckpointError: not readable as JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"is damaged: {error}", where=path) from None
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A CSV with a header; columns are those of all rows, in order of appearance."""
+    import io
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, buffer.getvalue().encode())
+
+
+def digest(content: bytes) -> str:
+    """SHA-256, as kept beside weights and data sets."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
