@@ -1,0 +1,196 @@
+"""The events of a config, split by split, batch by batch.
+
+Every event is a function of (seed, split, number): neither the batch size nor the order of access
+changes it. Simulated events are made in chunks just before they are needed; a set from files is
+held once as flat arrays and sliced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from pointae import draws
+from pointae.config import DataSettings, DegradationSettings, FileSource, PatternSource, TorchSource
+from pointae.degrade import degrade, settings_at
+from pointae.errors import ConfigError
+from pointae.geometry import GEOMETRIES, DetectorGeometry
+from pointae.hits import HitBatch
+from pointae.io import read_hits
+from pointae.simulate import simulate_events
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+CHUNK = 1024
+"""Events made or sliced at once; larger does not pay, smaller calls more often."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a network is given and what it should say.
+
+    Args:
+        hits: the input, with ``signal`` truth.
+        target: hits that a generating decoder should produce: the input's signal, or the full pattern.
+    """
+
+    hits: HitBatch
+    target: HitBatch
+
+
+class EventSource(Protocol):
+    """Where the clean events of a split come from."""
+
+    geometry: DetectorGeometry
+    feature_names: tuple[str, ...]
+
+    def num_events(self, split: Split) -> int:
+        """Events of one epoch of a split."""
+
+    def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
+        """The events numbered ``numbers`` (E,) of a split; ``epoch`` matters to fresh ones only."""
+
+
+class SimulatedEvents:
+    """Events of a simulator; with ``fresh``, training never meets one twice."""
+
+    feature_names: tuple[str, ...] = ()
+
+    def __init__(self, source: TorchSource | PatternSource, data: DataSettings, seed: int) -> None:
+        self.source, self.seed, self.fresh, self.counts = source, seed, data.fresh, data.events
+        self.geometry = GEOMETRIES["torch" if isinstance(source, TorchSource) else "deepclean3d"]()
+
+    def num_events(self, split: Split) -> int:
+        return int(getattr(self.counts, split))
+
+    def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
+        if self.fresh and split == "train":
+            numbers = numbers + (epoch - 1) * self.num_events(split)
+        return simulate_events(self.source, split_seed(self.seed, split), numbers)
+
+
+class StoredEvents:
+    """Events of files, split once: at random by event, or in order of recording."""
+
+    def __init__(self, source: FileSource, data: DataSettings, seed: int) -> None:
+        self.hits = _read_files(source)
+        self.geometry, self.feature_names = self.hits.geometry, self.hits.feature_names
+        self.numbers = _split_numbers(self.hits.batch_size, source, data, seed)
+
+    def num_events(self, split: Split) -> int:
+        return len(self.numbers[split])
+
+    def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
+        return self.hits.events(self.numbers[split][numbers])
+
+
+class EventData:
+    """All events of a config.
+
+    Args:
+        settings: the data section.
+        seed: the run's.
+    """
+
+    def __init__(self, settings: DataSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        if isinstance(settings.source, FileSource):
+            self.source: EventSource = StoredEvents(settings.source, settings, seed)
+        else:
+            self.source = SimulatedEvents(settings.source, settings, seed)
+
+    @property
+    def geometry(self) -> DetectorGeometry:
+        """The detector's grid."""
+        return self.source.geometry
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the hits' features."""
+        return self.source.feature_names
+
+    def num_events(self, split: Split) -> int:
+        """Events of one epoch of a split."""
+        return self.source.num_events(split)
+
+    def batches(self, split: Split, batch_size: int, epoch: int = 1) -> Iterator[Batch]:
+        """One epoch: every event once, batches of ``batch_size`` and a rest.
+
+        Training events come in an order drawn for (seed, epoch); others in their own.
+        """
+        order = torch.arange(self.num_events(split))
+        if split == "train":
+            keys = draws.event_keys(self.seed, epoch, torch.zeros(1, dtype=torch.int64), "order")
+            order = order[draws.shuffled_ranks(keys, torch.tensor([0, len(order)]))]
+        per_chunk = max(1, CHUNK // batch_size) * batch_size
+        for numbers in order.split(per_chunk):
+            hits, target = self._prepare(split, numbers, epoch)
+            for start in range(0, len(numbers), batch_size):
+                piece = slice(start, start + batch_size)
+                yield Batch(hits.events(piece), target.events(piece))
+
+    def all_events(self, split: Split) -> Batch:
+        """A whole split as one batch, in its own order: for validation and tests."""
+        chunks = list(self.batches(split, CHUNK)) if split != "train" else []
+        return Batch(HitBatch.concat([c.hits for c in chunks]), HitBatch.concat([c.target for c in chunks]))
+
+    def _prepare(self, split: Split, numbers: Tensor, epoch: int) -> tuple[HitBatch, HitBatch]:
+        clean = self.source.events(split, numbers, epoch)
+        # Validation and test are degraded the same way in every epoch, as at the end of a curriculum.
+        stage = epoch if split == "train" else max([1, *self.settings.schedule])
+        settings = settings_at(stage, self.settings)
+        if settings == DegradationSettings():
+            return clean, _target(clean, clean, self.settings.target)
+        draw_epoch = epoch if split == "train" else 0
+        views = degrade(clean, settings, split_seed(self.seed, split), draw_epoch, numbers)
+        return views.noised, _target(views.full, views.noised, self.settings.target)
+
+
+def split_seed(seed: int, split: str) -> int:
+    """The seed of a split: its events share none with another split's."""
+    return int(draws.derive(torch.tensor(seed), split)) & 0x7FFFFFFF
+
+
+def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
+    if which == "full":
+        return full if full.signal is None else full.select(full.signal)
+    if hits.signal is None:
+        raise ConfigError(
+            "the events carry no truth to train on",
+            where="data",
+            fix="set data.source.all_signal: true and add noise, or use files with a signal column",
+        )
+    return hits.select(hits.signal)
+
+
+def _read_files(source: FileSource) -> HitBatch:
+    geometry = GEOMETRIES[source.geometry]() if source.geometry else None
+    options = {"geometry": geometry, "duplicates": source.duplicates}
+    if source.window_ns is not None:
+        options["window_ns"] = source.window_ns
+    if source.gap_ns is not None:
+        options["gap_ns"] = source.gap_ns
+    hits = HitBatch.concat([read_hits(path, **options) for path in source.paths])
+    if source.all_signal:
+        n = hits.num_hits
+        hits = hits.replace(
+            signal=torch.ones(n, dtype=torch.bool),
+            track=torch.zeros(n, dtype=torch.int32),
+            origin=torch.zeros(n, dtype=torch.int8),
+        )
+    return hits
+
+
+def _split_numbers(num_events: int, source: FileSource, data: DataSettings, seed: int) -> dict[Split, Tensor]:
+    numbers = torch.arange(num_events)
+    if source.split == "random":
+        keys = draws.event_keys(seed, 0, torch.zeros(1, dtype=torch.int64), "split")
+        numbers = torch.argsort(draws.shuffled_ranks(keys, torch.tensor([0, num_events])))
+    first = round(num_events * data.shares.train)
+    second = first + round(num_events * data.shares.validation)
+    parts = (numbers[:first], numbers[first:second], numbers[second:])
+    return {split: part.sort().values for split, part in zip(SPLITS, parts, strict=True)}
