@@ -104,6 +104,18 @@ def integers(keys: Tensor, counters: Tensor | int, low: int | Tensor, high: int 
     return _shift_right(bits(keys, counters), 33).mul_(high - low).bitwise_right_shift_(31) + low
 
 
+def integers_in(keys: Tensor, counters: Tensor | int, bounds: int | tuple[int, int]) -> Tensor:
+    """A fixed number, or an integer of [low, high], both included, for each key: int64."""
+    low, high = (bounds, bounds) if isinstance(bounds, int) else bounds
+    return integers(keys, counters, low, high + 1)
+
+
+def uniform_in(keys: Tensor, counters: Tensor | int, bounds: float | tuple[float, float]) -> Tensor:
+    """A fixed number, or one drawn uniformly between low and high, for each key: float64."""
+    low, high = bounds if isinstance(bounds, tuple) else (bounds, bounds)
+    return uniform(keys, counters).double() * (high - low) + low
+
+
 def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     """The place of each hit in a random order of its own event.
 

@@ -1,0 +1,120 @@
+"""Events of one LHCb TORCH module: tracks, their Cherenkov light, noise, and digitisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pointae import draws
+from pointae.config import TorchSource
+from pointae.geometry import torch_geometry
+from pointae.hits import HitBatch
+from pointae.simulate import module as m
+from pointae.simulate.digitise import CELL_BITS, unpack_cells
+from pointae.simulate.noise import light_cells, noise_counts, noise_streams
+from pointae.simulate.photons import count_photons, follow_photons, photon_numbers
+from pointae.simulate.tracks import Tracks, draw_module, draw_tracks
+
+_GEOMETRY = torch_geometry()
+
+
+@dataclass(frozen=True, eq=False)
+class TorchTruth:
+    """What the simulation decided before any light was emitted, for B events.
+
+    Args:
+        tracks: the events' own tracks, grouped by event.
+        module_x: (B,) float64, mm, centre of the module.
+        sigma_t: (B,) float64, ns, time resolution of a photon.
+        signal: (B,) int64, signal hits wanted of each track; not used by ``signal_mode="poisson"``.
+        noise: (B,) int64, noise hits.
+        noise_keys: (B,) int64, keys of the noise.
+    """
+
+    tracks: Tracks
+    module_x: Tensor
+    sigma_t: Tensor
+    signal: Tensor
+    noise: Tensor
+    noise_keys: Tensor
+
+
+def torch_truth(source: TorchSource, seed: int, index: Tensor, epoch: int = 0) -> TorchTruth:
+    """Tracks and settings of events, as :func:`simulate_torch` uses them.
+
+    Args:
+        source: the settings.
+        seed: the data set's seed.
+        index: (B,) int64, numbers of the events.
+        epoch: epoch of a training with fresh events.
+    """
+    keys = draws.event_keys(seed, epoch, index, "torch")
+    counts = draws.integers_in(keys, 0, source.tracks)
+    event = torch.repeat_interleave(counts)
+    number = torch.arange(len(event), device=index.device) - (counts.cumsum(0) - counts)[event]
+    module_x = draw_module(draws.derive(keys, "module"))
+    # The tracks of an event come from one collision.
+    time = draws.normal(keys, 1).double() * source.t0_sigma_ns
+    key = draws.derive(draws.derive(keys, "tracks")[event], number)
+    return TorchTruth(
+        tracks=draw_tracks(event, key, module_x[event], time[event], source.momentum_gev),
+        module_x=module_x,
+        sigma_t=draws.uniform_in(keys, 2, source.sigma_t_ps) * 1e-3,
+        signal=draws.integers_in(keys, 3, source.signal),
+        noise=draws.integers_in(keys, 4, source.noise),
+        noise_keys=draws.derive(keys, "noise"),
+    )
+
+
+def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0) -> HitBatch:
+    """Events of one module, hits sorted by cell; see :func:`pointae.simulate.simulate_events`."""
+    truth = torch_truth(source, seed, index, epoch)
+    row, cell = _signal(source, truth)
+    place = (truth.tracks.event.index_select(0, row) << CELL_BITS) | cell
+    origin = torch.zeros(len(row), dtype=torch.int8, device=index.device)
+    starts = truth.tracks.event.new_zeros(len(index)).scatter_reduce(
+        0, truth.tracks.event, torch.arange(len(truth.tracks), device=index.device), "amin", include_self=False
+    )
+    track = (row - starts.index_select(0, truth.tracks.event.index_select(0, row))).int()
+
+    streams = noise_streams(source, truth.noise_keys, truth.module_x, truth.sigma_t)
+    for kind, wanted in noise_counts(source, truth.noise).items():
+        place, origin, from_row = light_cells(place, origin, wanted, streams[kind], kind)
+        track = torch.cat([track, track.new_full((1,), -1)]).index_select(0, from_row.clamp(max=len(track)))
+    counts = torch.bincount(place >> CELL_BITS, minlength=len(index))
+    return HitBatch(
+        _GEOMETRY,
+        unpack_cells(place),
+        torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+        signal=origin == 0,
+        track=track,
+        origin=origin,
+        event_id=index,
+        trusted=True,
+    )
+
+
+def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
+    """Track row and cell of the signal hits."""
+    tracks, sigma_t = truth.tracks, truth.sigma_t[truth.tracks.event]
+    if source.signal_mode == "poisson":
+        photons = follow_photons(tracks, *photon_numbers(count_photons(tracks)), sigma_t)
+        return photons.track, photons.cell
+    wanted = truth.signal[tracks.event]
+    found = torch.zeros_like(wanted)
+    rows, cells = [], []
+    # Half of the photons are enough for most tracks.
+    half = m.RAW_PHOTONS // 2
+    for first in (0, half):
+        numbers = photon_numbers(torch.where(found < wanted, half, 0), first)
+        photons = follow_photons(tracks, *numbers, sigma_t)
+        counts = torch.bincount(photons.track, minlength=len(tracks))
+        rank = torch.arange(len(photons.track), device=wanted.device)
+        rank += (found - counts.cumsum(0) + counts).index_select(0, photons.track)
+        early = rank < wanted.index_select(0, photons.track)
+        rows.append(photons.track[early])
+        cells.append(photons.cell[early])
+        found = found + counts
+    return torch.cat(rows), torch.cat(cells)
