@@ -1,0 +1,184 @@
+"""Hits on disk: one function to read, one to write, whatever the format.
+
+A format is a module with ``read``, ``blocks``, ``attributes`` and, if it can be written, ``Sink``;
+:data:`FORMATS` names it by the ending of its files. Modules are imported when first needed: a
+missing or foreign file is told before torch is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pointae.errors import DataError, UsageError
+from pointae.io.boundary import look, reading
+from pointae.io.options import ReadOptions
+
+if TYPE_CHECKING:
+    from pointae.hits import HitBatch
+    from pointae.io.output import HitWriter, WriteReport
+
+__all__ = ["FORMATS", "Format", "open_writer", "read_attributes", "read_blocks", "read_hits", "write_hits"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Args:
+        title: what to call it.
+        module: of this package, that reads and writes it.
+        magic: what its files may begin with; none for text.
+        writable: whether pointae writes it.
+    """
+
+    title: str
+    module: str
+    magic: tuple[bytes, ...] = ()
+    writable: bool = True
+
+    @property
+    def code(self) -> Any:
+        """The module."""
+        return import_module(f"pointae.io.{self.module}")
+
+
+_HDF5 = Format("native HDF5", "native_h5", (b"\x89HDF\r\n\x1a\n",))
+FOLDER = "folder"
+FORMATS = {
+    ".h5": _HDF5,
+    ".hdf5": _HDF5,
+}
+"""Formats by the ending of their files."""
+
+
+def read_hits(path: str | Path, **options: Any) -> HitBatch:
+    """All events of a file.
+
+    Args:
+        path: of a file with one of the endings of :data:`FORMATS`, or a folder of images.
+        options: as of :class:`~pointae.io.options.ReadOptions`.
+
+    Returns:
+        B events. The grid is the file's; where it states none, the option ``geometry``; else the
+        smallest that holds the hits, called ``"grid"`` (see :func:`read_attributes`).
+
+    Raises:
+        DataError: the file is missing or is not what it claims to be.
+        StorageError: the system failed to hand it over.
+        UsageError: an unknown option.
+
+    Example:
+        >>> hits = read_hits("run_7.h5", duplicates="merge")  # doctest: +SKIP
+    """
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        assembler = _assembler(settings)
+        hits = chosen.code.read(path, assembler)
+        assembler.finish()
+    return hits
+
+
+def read_blocks(path: str | Path, events_per_block: int, **options: Any) -> Iterator[HitBatch]:
+    """The events of a file in order, a block at a time; at least one block, if need be empty.
+
+    ``.h5``, ``.csv`` and ``.pt`` files may be larger than the memory; of others the whole is read.
+
+    Args:
+        path: as of :func:`read_hits`.
+        events_per_block: B of every block but the last.
+        options: as of :func:`read_hits`.
+
+    Raises:
+        DataError, StorageError, UsageError: as of :func:`read_hits`, when their block is reached.
+    """
+    if events_per_block < 1:
+        raise UsageError(f"events_per_block must be above 0, got {events_per_block}")
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        assembler = _assembler(settings)
+        with closing(chosen.code.blocks(path, events_per_block, assembler)) as blocks:
+            yield from blocks
+        assembler.finish()
+
+
+def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:
+    """What a file says about its hits, e.g. the generator's settings.
+
+    A file that states its grid has ``spatial_shape`` here.
+
+    Args:
+        path: as of :func:`read_hits`.
+        options: as of :func:`read_hits`.
+    """
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        return chosen.code.attributes(path, _assembler(settings))
+
+
+def write_hits(
+    path: str | Path, hits: HitBatch, attributes: Mapping[str, Any] | None = None, kept_only: bool = False
+) -> WriteReport:
+    """Write all events to a file of the format that its ending names.
+
+    The file appears when it is whole; after a failure an older one is as it was.
+
+    Args:
+        path: of the file; a name without an ending becomes a folder of images.
+        hits: B events.
+        attributes: settings to keep with the hits (native files only).
+        kept_only: write only the hits that a model kept.
+
+    Returns:
+        what was written, and what the format could not hold.
+
+    Raises:
+        StorageError: disk full, no permission, ...
+        UsageError: an unknown ending, or ``kept_only`` without ``kept``.
+    """
+    with open_writer(path, attributes, kept_only) as writer:
+        writer.append(hits)
+    return writer.report
+
+
+def open_writer(path: str | Path, attributes: Mapping[str, Any] | None = None, kept_only: bool = False) -> HitWriter:
+    """A context manager that writes blocks of events: ``append(hits)``, then ``report``.
+
+    Args:
+        path, attributes, kept_only: as of :func:`write_hits`.
+
+    Example:
+        >>> with open_writer("clean.h5", kept_only=True) as writer:  # doctest: +SKIP
+        ...     for hits in read_blocks("noisy.h5", 1000):
+        ...         writer.append(denoise(hits))
+    """
+    path = Path(path)
+    chosen = FORMATS.get(path.suffix.lower() or FOLDER)
+    if chosen is None or not chosen.writable:
+        endings = ", ".join(ending for ending, known in FORMATS.items() if known.writable)
+        raise UsageError(f"hits cannot be written as '{path.suffix}'", where=path, fix=f"known: {endings}")
+    from pointae.io.output import HitWriter
+
+    return HitWriter(path, chosen.code.Sink, attributes, kept_only)
+
+
+def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, ReadOptions]:
+    settings, path = ReadOptions.of(options), Path(path)
+    ending = FOLDER if path.is_dir() else path.suffix.lower()
+    chosen = FORMATS.get(ending)
+    if chosen is None:
+        look(path, "a file of hits", (), ending)
+        raise DataError(f"unknown ending '{path.suffix}'", where=path, fix=f"known: {', '.join(FORMATS)}")
+    if ending != FOLDER:
+        look(path, chosen.title, chosen.magic, path.suffix)
+    return chosen, path, settings
+
+
+def _assembler(settings: ReadOptions) -> Any:
+    from pointae.io.assembly import Assembler
+
+    return Assembler(settings)

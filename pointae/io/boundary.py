@@ -1,0 +1,144 @@
+"""The one boundary: every failure to read or write a file becomes one line that says where and what to do.
+
+Knows no torch: a file is looked at before anything slow is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pointae.errors import DataError, PointaeError, StorageError
+
+SIGNATURES = {
+    b"\x89HDF\r\n\x1a\n": "HDF5 (.h5)",
+    b"\x93NUMPY": "a NumPy array (.npy)",
+    b"PK\x03\x04": "a zip archive (.npz, .pt)",
+    b"PK\x05\x06": "an empty zip archive",
+    b"\x80\x02": "a pickle",
+    b"PAR1": "Parquet",
+    b"root": "ROOT",
+}
+"""First bytes of files that are often given the wrong ending."""
+
+FREE_BYTES = 64 << 20
+MAX_RATIO = 200
+"""Arrays above :data:`FREE_BYTES` may unpack to at most this many times their bytes on disk."""
+
+
+@contextmanager
+def reading(path: Path, title: str) -> Iterator[None]:
+    """Tell any failure inside as an error about ``path``, a file of the kind ``title``.
+
+    Raises:
+        DataError: the file is missing or is not what it claims to be.
+        StorageError: the system refused to hand it over.
+    """
+    try:
+        yield
+    except PointaeError as error:
+        raise error.at(path) from error.__cause__
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise DataError((error.strerror or "no such file").lower(), where=path, fix="check the path") from error
+    except MemoryError as error:
+        raise StorageError("does not fit the memory", where=path, fix="read it in blocks of events") from error
+    except OSError as error:
+        # Libraries report a malformed file as an OSError too, but only the system gives a number.
+        if error.errno is not None:
+            raise StorageError(error.strerror or str(error), where=path, fix="check permissions and disk") from error
+        raise _unreadable(path, title, error) from error
+    except Exception as error:
+        # Decoders fail on damaged input with whatever their internals ran into.
+        raise _unreadable(path, title, error) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell any failure of the system inside as an error about ``path``.
+
+    Raises:
+        StorageError: disk full, no permission, no such folder, ...
+    """
+    try:
+        yield
+    except PointaeError as error:
+        raise error.at(path) from error.__cause__
+    except FileNotFoundError as error:
+        raise StorageError(f"folder {path.parent} does not exist", where=path, fix="make it first") from error
+    except OSError as error:
+        what = f"could not be written: {error.strerror or error}"
+        raise StorageError(what, where=path, fix="check free space and permissions") from error
+
+
+def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
+    """Check existence, size and first bytes of a file.
+
+    Raises:
+        DataError: missing, a folder, empty, or begins as another kind of file does.
+    """
+    with reading(path, title), open(path, "rb") as file:
+        start = file.read(8)
+        if not start:
+            raise DataError("the file is empty (0 bytes)", fix="write or copy it again")
+        if magic and not start.startswith(magic):
+            raise DataError(f"begins with {start[:4]!r}, not as {title} does", fix=_advice(start, ending))
+        if not magic and (found := _kind_of(start)):
+            raise DataError(f"is {found}, not {title}", fix=_advice(start, ending))
+
+
+def bounded(name: str, declared: int, stored: int) -> None:
+    """Refuse an array whose declared size cannot come from what is on disk.
+
+    Args:
+        name: of the array.
+        declared: bytes it would take in memory.
+        stored: bytes it has in the file.
+
+    Raises:
+        DataError: more than :data:`MAX_RATIO` times the stored bytes.
+    """
+    if declared > max(FREE_BYTES, MAX_RATIO * stored):
+        raise DataError(
+            f"{name} declares {declared:,} bytes but the file holds {stored:,} for it",
+            fix="the file is damaged or made to exhaust memory; write it again",
+        )
+
+
+def check_members(sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse an archive with names that leave it, or that would unpack to far more than it holds.
+
+    Args:
+        sizes: by member name, bytes unpacked and bytes packed.
+    """
+    for name, (unpacked, packed) in sizes.items():
+        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
+            raise DataError(f"holds a member named '{name}' that points outside the archive", fix="do not trust it")
+        bounded(name, unpacked, packed)
+
+
+def _unreadable(path: Path, title: str, error: Exception) -> DataError:
+    detail = " ".join(str(error).split()) or type(error).__name__
+    what = f"cannot be read as {title}: {detail[:300]}"
+    return DataError(what, where=path, fix="the file is damaged or of another kind; write or copy it again")
+
+
+def _kind_of(start: bytes) -> str | None:
+    return next((kind for magic, kind in SIGNATURES.items() if start.startswith(magic)), None)
+
+
+def _advice(start: bytes, ending: str) -> str:
+    kind = _kind_of(start)
+    return f"it looks like {kind}: correct the ending '{ending}'" if kind else "the file is damaged or of another kind"
+
+
+def sync(path: Path) -> None:
+    """Wait until what was written to ``path``, a file or a folder, is on the disk."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,203 @@
+"""The native hits file as HDF5: read and written in blocks, so larger files than the memory are no trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pointae.errors import DataError
+from pointae.geometry import DetectorGeometry
+from pointae.hits import HitBatch
+from pointae.io.assembly import (
+    FIELD_DTYPES,
+    Array,
+    Assembler,
+    Columns,
+    as_field,
+    check_shape,
+    checked_offsets,
+    grid_that_holds,
+    place_of,
+    real_numbers,
+    whole_numbers,
+)
+from pointae.io.boundary import bounded
+from pointae.io.native import (
+    OPTIONAL,
+    PER_EVENT,
+    REQUIRED,
+    arrays_of,
+    attributes_of,
+    check_required,
+    feature_names,
+    from_text,
+    stated_geometry,
+    to_text,
+)
+from pointae.io.output import WriteReport
+
+ROWS = 1 << 16
+"""Rows converted at a time: what a read takes beyond its result."""
+
+
+def read(path: Path, assembler: Assembler) -> HitBatch:
+    """All events of a file."""
+    with h5py.File(path, "r") as file:
+        source = _Source(file, assembler)
+        return assembler.hits(source.columns(0, source.events))
+
+
+def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
+    """The events of a file, ``events_per_block`` at a time."""
+    with h5py.File(path, "r") as file:
+        source = _Source(file, assembler)
+        for first in range(0, max(source.events, 1), events_per_block):
+            yield assembler.hits(source.columns(first, min(first + events_per_block, source.events)))
+
+
+def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
+    """The attributes of a file."""
+    with h5py.File(path, "r") as file:
+        return {name: from_text(value) for name, value in file.attrs.items()}
+
+
+class _Source:
+    """An open file whose arrays have been checked to be what their names say, within what the file holds."""
+
+    def __init__(self, file: h5py.File, assembler: Assembler) -> None:
+        self._skips = assembler.skips
+        attributes = {name: from_text(value) for name, value in file.attrs.items()}
+        check_required(file.keys())
+        self._arrays = {name: _array(file, name) for name in (*REQUIRED, *OPTIONAL) if name in file}
+        coords = self._arrays["coords"]
+        check_shape("coords", coords.shape, (None, 3))
+        self._offsets = checked_offsets(self._arrays["offsets"][:], len(coords))
+        for name, array in self._arrays.items():
+            length = self.events if name in PER_EVENT else len(coords)
+            if name not in REQUIRED:
+                check_shape(name, array.shape, (length, None) if name == "features" else (length,))
+        channels = self._arrays["features"].shape[1] if "features" in self._arrays else 0
+        self._names = feature_names(attributes, channels)
+        self._geometry = stated_geometry(attributes)
+        if self._geometry is None and assembler.options.geometry is None:
+            self._geometry = self._grid_of_all()
+
+    @property
+    def events(self) -> int:
+        return len(self._offsets) - 1
+
+    def columns(self, first: int, last: int) -> Columns:
+        """What the file has of the events ``first`` to ``last``."""
+        start, stop = int(self._offsets[first]), int(self._offsets[last])
+        numbers = self._arrays.keys() & FIELD_DTYPES.keys()
+        has_features = "features" in self._arrays
+        return Columns(
+            coords=self._rows("coords", start, stop, np.int32),
+            offsets=self._offsets[first : last + 1] - start,
+            per_hit={
+                name: self._rows(name, start, stop, FIELD_DTYPES[name]) for name in FIELD_DTYPES if name in numbers
+            },
+            features=self._rows("features", start, stop, np.float32) if has_features else None,
+            feature_names=self._names if has_features else (),
+            event_id=self._event_ids(first, last),
+            event_time_ns=self._event_times(first, last),
+            geometry=self._geometry,
+        )
+
+    def _rows(self, name: str, start: int, stop: int, dtype: Any) -> Array:
+        """Rows as ``dtype``, converted a part at a time: beside the result almost no memory is taken."""
+        array = self._arrays[name]
+        rows = np.empty((stop - start, *array.shape[1:]), dtype)
+        for first in range(start, stop, ROWS):
+            last = min(first + ROWS, stop)
+            rows[first - start : last - start] = self._converted(name, array[first:last], first)
+        return rows
+
+    def _converted(self, name: str, part: Array, first: int) -> Array:
+        def place(row: int) -> str:
+            return place_of(self._offsets)(first + row)
+
+        if name == "coords":
+            return whole_numbers(part, name, np.int32, place, instead=-1 if self._skips else None)
+        if name == "features":
+            return real_numbers(part, name)
+        return as_field(part, name, place)
+
+    def _event_ids(self, first: int, last: int) -> Array | list[str] | None:
+        array = self._arrays.get("event_id")
+        if array is None:
+            return None
+        if h5py.check_string_dtype(array.dtype):
+            return list(array.asstr()[first:last])
+        return whole_numbers(array[first:last], "event_id", np.int64)
+
+    def _event_times(self, first: int, last: int) -> Array | None:
+        array = self._arrays.get("event_time_ns")
+        return None if array is None else real_numbers(array[first:last], "event_time_ns", np.float64)
+
+    def _grid_of_all(self) -> DetectorGeometry:
+        coords, highest = self._arrays["coords"], np.zeros((1, 3), np.int64)
+        for first in range(0, len(coords), ROWS):
+            part = self._converted("coords", coords[first : first + ROWS], first)
+            highest = np.maximum(highest, part.max(0, keepdims=True))
+        return grid_that_holds(highest)
+
+
+def _array(file: h5py.File, name: str) -> h5py.Dataset:
+    """The array called ``name``, if it is one and lies wholly in this file."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise DataError(f"{name} is a link to another place", fix="copy the array into the file")
+    array = file[name]
+    if not isinstance(array, h5py.Dataset) or array.shape is None:
+        raise DataError(f"{name} must be an array, got {type(array).__name__}")
+    if array.external or array.is_virtual:
+        raise DataError(f"{name} is stored in other files", fix="copy the array into the file")
+    if array.dtype.kind == "O" and not h5py.check_string_dtype(array.dtype):
+        raise DataError(f"{name} holds objects", fix="write it as numbers or strings")
+    bounded(name, array.size * array.dtype.itemsize, array.id.get_storage_size())
+    return array
+
+
+class Sink:
+    """Writes a file; the first block decides which arrays it has."""
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
+        self._file = h5py.File(path, "x")
+        self._attributes = attributes
+
+    def append(self, hits: HitBatch, report: WriteReport) -> None:
+        """Add the next events."""
+        arrays = arrays_of(hits)
+        if not self._file.keys():
+            for name, value in attributes_of(hits, self._attributes).items():
+                self._file.attrs[name] = to_text(value)
+            self._create("offsets", np.zeros(1, np.int64))
+        arrays["offsets"] = arrays["offsets"][1:] + self._file["offsets"][-1]
+        if isinstance(hits.event_id, tuple):
+            arrays["event_id"] = np.array(hits.event_id, object)
+        for name, values in arrays.items():
+            if name in self._file:
+                array = self._file[name]
+                array.resize(len(array) + len(values), axis=0)
+                array[len(array) - len(values) :] = values
+            else:
+                self._create(name, values)
+
+    def _create(self, name: str, values: Array) -> None:
+        # Chunks fit what the first block shows of the size: whole pages for many rows, little waste for few.
+        rows = min(max(len(values), 1 << 10), 1 << 16)
+        self._file.create_dataset(
+            name,
+            data=values,
+            maxshape=(None, *values.shape[1:]),
+            chunks=(rows, *values.shape[1:]),
+            dtype=h5py.string_dtype() if values.dtype.kind == "O" else None,
+        )
+
+    def close(self, complete: bool) -> None:
+        """Close the file."""
+        self._file.close()
