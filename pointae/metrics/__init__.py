@@ -1,0 +1,50 @@
+"""Metrics: pure functions that define them, and classes that count over batches.
+
+All ratios are in [0, 1], SNR in dB; what is undefined is ``nan``, never a sentinel.
+"""
+
+from pointae.metrics.counting import DenoiseMetrics, PatternMetrics, per_event_table
+from pointae.metrics.pattern import (
+    chamfer_distance,
+    coverage,
+    false_positives_xy,
+    false_positives_xyt,
+    temporal_retention,
+)
+from pointae.metrics.per_hit import (
+    count_hits,
+    cut_at_retention,
+    f1,
+    iou,
+    noise_removed,
+    noise_removed_at,
+    purity,
+    purity_at_efficiency,
+    roc_auc,
+    roc_curve,
+    signal_retention,
+    snr_db,
+)
+
+__all__ = [
+    "DenoiseMetrics",
+    "PatternMetrics",
+    "chamfer_distance",
+    "count_hits",
+    "coverage",
+    "cut_at_retention",
+    "f1",
+    "false_positives_xy",
+    "false_positives_xyt",
+    "iou",
+    "noise_removed",
+    "noise_removed_at",
+    "per_event_table",
+    "purity",
+    "purity_at_efficiency",
+    "roc_auc",
+    "roc_curve",
+    "signal_retention",
+    "snr_db",
+    "temporal_retention",
+]
