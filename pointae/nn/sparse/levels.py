@@ -1,0 +1,103 @@
+"""Occupied voxels at one stride, as every engine sees them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pointae.errors import ConfigError
+from pointae.voxels import Triple, coarse_shape, pack_keys, unpack_keys
+
+
+@dataclass(frozen=True, eq=False)
+class Coarsening:
+    """How M voxels gather into M' coarser ones.
+
+    Args:
+        ratio: voxels along (x, y, t) that make a coarser one.
+        parent: (M,) int64, row of each voxel's coarser voxel.
+        position: (M,) int64, place in it, in C order ``(px * Ry + py) * Rt + pt``.
+        indices: (M', 4) int32 ``[batch, x, y, t]`` of the coarser voxels, sorted.
+        spatial_shape: of the coarser grid.
+    """
+
+    ratio: Triple
+    parent: Tensor
+    position: Tensor
+    indices: Tensor
+    spatial_shape: Triple
+
+    @classmethod
+    def build(cls, indices: Tensor, spatial_shape: Triple, ratio: Triple) -> Coarsening:
+        """Gather the voxels (M, 4) of a grid by ``ratio``."""
+        steps = torch.tensor((1, *ratio), device=indices.device)
+        cells, inner = indices.div(steps, rounding_mode="floor"), indices % steps
+        shape = coarse_shape(spatial_shape, ratio)
+        keys, parent = torch.unique(pack_keys(cells, shape), return_inverse=True)
+        position = (inner[:, 1] * ratio[1] + inner[:, 2]) * ratio[2] + inner[:, 3]
+        return cls(ratio, parent, position, unpack_keys(keys, shape), shape)
+
+
+class Level(ABC):
+    """M occupied voxels at one stride and the convolutions among them.
+
+    An engine is a subclass. It computes; weights belong to the layers, in one layout for all
+    engines, (K, C_in, C_out) with offsets in C order, so a checkpoint moves between them. Rows go
+    in and come out in the order of ``indices``. Kernel maps are built once, here, and serve every
+    layer of the level.
+
+    Args:
+        indices: (M, 4) int32 ``[batch, x, y, t]``, sorted, each voxel once.
+        spatial_shape: (X, Y, T) of this level.
+        batch_size: B.
+        kernel_size: of the submanifold convolution, odd.
+        coarsening: the way to the next level; ``None`` on the coarsest.
+    """
+
+    def __init__(
+        self,
+        indices: Tensor,
+        spatial_shape: Triple,
+        batch_size: int,
+        kernel_size: Triple,
+        coarsening: Coarsening | None,
+    ) -> None:
+        self.indices = indices
+        self.spatial_shape = spatial_shape
+        self.batch_size = batch_size
+        self.kernel_size = kernel_size
+        self.coarsening = coarsening
+
+    @property
+    def next(self) -> Coarsening:
+        """The way to the next level.
+
+        Raises:
+            ConfigError: this is the coarsest.
+        """
+        if self.coarsening is None:
+            raise ConfigError("the coarsest level has no coarser one to convolve with")
+        return self.coarsening
+
+    @abstractmethod
+    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
+        """``out[i] = sum_k features[i + offset_k] @ weight[k]`` over occupied neighbours.
+
+        Args:
+            features: (M, C_in).
+            weight: (Kx Ky Kt, C_in, C_out).
+
+        Returns:
+            (M, C_out), equal to ``conv3d`` with zero padding at the occupied voxels.
+        """
+
+    @abstractmethod
+    def down(self, features: Tensor, weight: Tensor) -> Tensor:
+        """Strided convolution, kernel = stride = ratio: (M, C_in), (Rx Ry Rt, C_in, C_out) -> (M', C_out)."""
+
+    @abstractmethod
+    def up(self, features: Tensor, weight: Tensor) -> Tensor:
+        """Inverse of :meth:`down` in shape: (M', C_in), (Rx Ry Rt, C_in, C_out) -> (M, C_out)."""

@@ -1,0 +1,111 @@
+"""Sparse convolutional U-Net on occupied voxels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pointae.config import SparseSettings
+from pointae.errors import ConfigError
+from pointae.geometry import DetectorGeometry
+from pointae.hits import HitBatch
+from pointae.nn.cells import cell_offsets
+from pointae.nn.embedding import HitEmbedding
+from pointae.nn.outputs import Encoding
+from pointae.nn.segments import pooled
+from pointae.nn.sparse.engines import build_levels, resolve_engine
+from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
+from pointae.nn.sparse.levels import Level
+from pointae.voxels import Triple, voxelize
+
+
+class SparseEncoder(nn.Module):
+    """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of submanifold sparse convolutions
+    (Graham et al. 2018, arXiv:1711.10275).
+
+    It starts at a stride at which hits have neighbours; what lies inside a voxel is told to it
+    by each hit's place there, averaged, and comes back to the hits at the end. Cost follows the
+    occupied voxels: neither the volume nor the number of time bins matters.
+
+    Args:
+        settings: channels, strides of the levels, engine.
+        geometry: the detector's grid.
+        code_size: D.
+        in_features: C of ``hits.features``.
+
+    Shapes:
+        N hits of B events -> code (B, D), hit_features (N, channels).
+
+    Raises:
+        ConfigError: a stride is no multiple of the one before.
+        ComponentError: the engine named cannot run here.
+    """
+
+    def __init__(
+        self, settings: SparseSettings, geometry: DetectorGeometry, code_size: int, in_features: int = 0
+    ) -> None:
+        super().__init__()
+        channels = settings.channels
+        self.hit_channels = channels
+        self.stride = settings.strides[0]
+        self.ratios = stride_ratios(settings.strides)
+        self.engine, self.engine_reason = resolve_engine(settings.engine)
+        self.embedding = HitEmbedding(geometry, in_features, channels)
+        self.in_cell = nn.Linear(3, channels, bias=False)
+        self.unet = SparseUNet(channels, self.ratios)
+        self.to_hits = nn.Linear(channels, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.to_code = nn.Linear(2 * channels, code_size)
+
+    def forward(self, hits: HitBatch) -> Encoding:
+        offsets = cell_offsets(hits, self.stride, self.in_cell.weight.dtype)
+        h = self.embedding(hits) + self.in_cell(offsets)  # (N, C)
+        voxels, voxel_of_hit = voxelize(hits, h, self.stride)  # M voxels
+        levels = build_levels(self.engine, voxels, self.ratios)
+        v, coarsest = self.unet(voxels.features, levels)  # (M, C), (M', C)
+        h = self.norm(h + self.to_hits(v).index_select(0, voxel_of_hit))
+        coarse_of_hit = voxel_of_hit
+        for level in levels[:-1]:
+            coarse_of_hit = level.next.parent[coarse_of_hit]
+        return Encoding(self.to_code(pooled(coarsest.index_select(0, coarse_of_hit), hits)), h)
+
+
+class SparseUNet(nn.Module):
+    """One level of the U and, inside it, all coarser ones.
+
+    Shapes:
+        (M, C) on the finest level -> (M, C) there, and (M', C) on the coarsest.
+    """
+
+    def __init__(self, channels: int, ratios: list[Triple]) -> None:
+        super().__init__()
+        self.enter = ResidualBlock(channels)
+        self.has_inner = bool(ratios)
+        if ratios:
+            self.down = DownConv(channels, channels, ratios[0])
+            self.inner = SparseUNet(channels, ratios[1:])
+            self.up = UpConv(channels, channels, ratios[0])
+            self.leave = ResidualBlock(channels)
+
+    def forward(self, h: Tensor, levels: list[Level]) -> tuple[Tensor, Tensor]:
+        level, *coarser = levels
+        h = self.enter(h, level)
+        if not self.has_inner:
+            return h, h
+        below, coarsest = self.inner(self.down(h, level), coarser)
+        return self.leave(h + self.up(below, level), level), coarsest
+
+
+def stride_ratios(strides: list[Triple]) -> list[Triple]:
+    """Voxels of each level that make one of the next.
+
+    Raises:
+        ConfigError: a stride is no multiple of the one before, or the same.
+    """
+    ratios = []
+    for fine, coarse in pairwise(strides):
+        if fine == coarse or any(b % a for a, b in zip(fine, coarse, strict=True)):
+            raise ConfigError(f"each stride must be a multiple of the one before, got {fine} then {coarse}")
+        ratios.append((coarse[0] // fine[0], coarse[1] // fine[1], coarse[2] // fine[2]))
+    return ratios
