@@ -22,25 +22,36 @@ class RotaryPositions(nn.Module):
     al. 2024, arXiv:2403.13298): each head becomes a learned kernel in (x, y, t) differences.
 
     Args:
-        heads, head_channels: of the attention; ``head_channels`` even.
-        spread: standard deviation of the first frequencies, in half-turns per half axis.
+        channels: C of the attention.
+        spread: standard deviation of the first frequencies, radians per half axis.
     """
 
-    def __init__(self, heads: int, head_channels: int, spread: float = 6.0) -> None:
+    def __init__(self, channels: int, spread: float = 6.0) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(3, heads * head_channels // 2) * spread)
-        self.heads = heads
+        self.frequencies = nn.Parameter(torch.randn(3, channels // 2) * spread)
 
     def forward(self, unit: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine (B, H, L, E / 2) for positions (B, L, 3) in [-1, 1]."""
-        angles = (unit.to(self.frequencies.dtype) @ self.frequencies).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        """Cosine and sine (B, L, C / 2) for positions (B, L, 3) in [-1, 1]."""
+        angles = unit.to(self.frequencies.dtype) @ self.frequencies
         return angles.cos(), angles.sin()
 
 
-def rotate(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn pairs of channels of values (B, H, L, E) by their angles."""
-    first, second = values.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
+def rotate(pairs: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn pairs (B, L, 2, C / 2), first and second members of each pair, by their angles."""
+    cos, sin = turn
+    first, second = pairs.unbind(2)
+    return torch.stack([first * cos - second * sin, first * sin + second * cos], dim=2)
+
+
+def weighted_values(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """``softmax(q k^T / sqrt(E)) v`` for (B, H, L, E); ``mask`` (B, 1, 1, L) is true at hits."""
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        # torch's fused kernel has no fast bf16 backward on CPUs: plain products train three times faster.
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if mask is not None:
+            scores += torch.where(mask, 0.0, -torch.inf).to(scores.dtype)
+        return scores.softmax(-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 class AttentionBlock(nn.Module):
@@ -50,7 +61,7 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm_1, self.norm_2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.rotary = RotaryPositions(heads, channels // heads)
+        self.rotary = RotaryPositions(channels)
         self.to_qkv = nn.Linear(channels, 3 * channels, bias=False)
         self.to_out = nn.Linear(channels, channels)
         self.mlp = nn.Sequential(nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels))
@@ -61,10 +72,16 @@ class AttentionBlock(nn.Module):
 
     def attend(self, h: Tensor, unit: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, C) -> (B, L, C): every hit reads from every hit of its event."""
-        q, k, v = self.to_qkv(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (B, H, L, E)
-        cos, sin = (turn.to(q.dtype) for turn in self.rotary(unit))
-        read = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v, attn_mask=mask)
+        q, k, v = self.to_qkv(h).unflatten(-1, (3, 2, -1)).unbind(2)  # 3 x (B, L, 2, C / 2)
+        cos, sin = self.rotary(unit)
+        turn = (cos.to(q.dtype), sin.to(q.dtype))
+        q, k, v = (self.by_head(pairs) for pairs in (rotate(q, turn), rotate(k, turn), v))
+        read = weighted_values(q, k, v, mask)
         return self.to_out(read.transpose(1, 2).flatten(-2))
+
+    def by_head(self, pairs: Tensor) -> Tensor:
+        """(B, L, 2, C / 2) -> (B, H, L, E): pairs lie side by side only here, so that turning them is wide."""
+        return pairs.unflatten(-1, (self.heads, -1)).permute(0, 3, 1, 2, 4).flatten(-2)
 
 
 class AttentionEncoder(nn.Module):
