@@ -1,0 +1,47 @@
+"""Classical noise filters: the honest baselines in the table of the networks.
+
+Each gives every hit a score in [0, 1], higher = more like signal, 0 where nothing speaks for the
+hit, so that the cuts and metrics of a network apply. Each is tuned on labelled validation events,
+for the most noise removed at a given signal retention; 0.5 is the cut that keeps that retention
+there.
+
+Example:
+    >>> baseline = BASELINES["knn_density"](retention=0.97).fit(validation)
+    >>> hits = hits.replace(score=baseline.score(hits))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from pointae.classical.filters import Dbscan, KnnDensity, TimeWindow
+from pointae.hits import HitBatch
+
+__all__ = ["BASELINES", "Baseline", "Dbscan", "KnnDensity", "TimeWindow"]
+
+
+class Baseline(Protocol):
+    """A filter that can be tuned and can score hits."""
+
+    retention: float
+
+    def fit(self, validation: HitBatch) -> Baseline:
+        """Tune on labelled events; returns itself."""
+
+    def score(self, hits: HitBatch) -> Tensor:
+        """(N,) float32 in [0, 1], higher = more like signal."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was chosen, for the report."""
+
+
+BASELINES: dict[str, Callable[..., Baseline]] = {
+    "knn_density": KnnDensity,
+    "dbscan": Dbscan,
+    "time_window": TimeWindow,
+}
+"""Every baseline, by the name that settings use."""
