@@ -116,6 +116,18 @@ def uniform_in(keys: Tensor, counters: Tensor | int, bounds: float | tuple[float
     return uniform(keys, counters).double() * (high - low) + low
 
 
+def numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """``counts`` (R,) int64 things of each of R owners: the owner's row and the thing's own number.
+
+    Returns:
+        rows: (N,) int64, ascending.
+        numbers: (N,) int64, ``0..count - 1`` for each owner.
+    """
+    rows = torch.repeat_interleave(counts)
+    starts = (counts.cumsum(0) - counts).index_select(0, rows)
+    return rows, torch.arange(len(rows), device=counts.device) - starts
+
+
 def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     """The place of each hit in a random order of its own event.
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
-from pointae.config import TorchSource
+from pointae.config import PatternSource, TorchSource
 from pointae.hits import HitBatch
+from pointae.simulate.patterns import simulate_patterns
 from pointae.simulate.torch_detector import simulate_torch
 
-SIMULATORS = {"torch": simulate_torch}
+SIMULATORS: dict[str, Callable[..., HitBatch]] = {"torch": simulate_torch, "patterns": simulate_patterns}
 """Simulators by the kind of their settings."""
 _CHUNK = 1000
 """Events at a time; more would not fit the processor's cache."""
 
 
-def simulate_events(source: TorchSource, seed: int, index: Tensor, epoch: int = 0) -> HitBatch:
+def simulate_events(source: TorchSource | PatternSource, seed: int, index: Tensor, epoch: int = 0) -> HitBatch:
     """Events of a simulated source.
 
     A pure function of ``(seed, epoch, number)`` for each event: it is bit-identical alone or in

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from pointae.geometry import DetectorGeometry
+from pointae.hits import HitBatch
 from pointae.simulate.module import COLUMNS, TIME_BINS
 
 CELL_BITS = 24
@@ -43,3 +47,17 @@ def first_in_cell(places: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.ones_like(ranked, dtype=torch.bool)
     torch.ne(ranked[1:], ranked[:-1], out=first[1:])
     return order, first
+
+
+def batch_of_places(geometry: DetectorGeometry, place: Tensor, index: Tensor, **per_hit: Any) -> HitBatch:
+    """The batch of hits sorted by place.
+
+    Args:
+        geometry: the detector's grid.
+        place: (N,) int64, event and cell, ascending.
+        index: (B,) int64, numbers of the events.
+        per_hit: optional fields, a row a hit.
+    """
+    counts = torch.bincount(place >> CELL_BITS, minlength=len(index))
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return HitBatch(geometry, unpack_cells(place), offsets, event_id=index, trusted=True, **per_hit)

@@ -44,13 +44,15 @@ def noise_streams(source: TorchSource, keys: Tensor, module_x: Tensor, sigma_t: 
     def uniform(rows: Tensor, wanted: Tensor, block: int) -> tuple[Tensor, Tensor]:
         # A few to spare, so that a chance collision seldom costs another block.
         counts = wanted + wanted // 128 + 1
-        event, number = _numbered(rows, counts)
+        row, number = draws.numbered(counts)
+        event = rows.index_select(0, row)
         words = draws.bits(draws.derive(keys, f"uniform {block}").index_select(0, event), number)
         return event, cells_of_bits(words)
 
     def of_tracks(step: str, window_start: float, hits_per_track: float) -> Stream:
         def stream(rows: Tensor, wanted: Tensor, block: int) -> tuple[Tensor, Tensor]:
-            event, number = _numbered(rows, (wanted / hits_per_track).long() + 2)
+            row, number = draws.numbered((wanted / hits_per_track).long() + 2)
+            event = rows.index_select(0, row)
             key = draws.derive(draws.derive(keys, f"{step} {block}").index_select(0, event), number)
             time = (draws.uniform(draws.derive(key, "time"), 0).double() * 2 - 1) * _SPREAD
             tracks = draw_tracks(event, key, module_x[event], time, source.momentum_gev)
@@ -123,13 +125,6 @@ def light_cells(
         f"{kind} noise lights too few cells: {int(wanted.max())} more hits wanted in an event",
         fix="ask for less noise, or for momenta whose light is detected",
     )
-
-
-def _numbered(rows: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """``counts`` (R,) draws for each of ``rows`` (R,): the row and the number of every draw."""
-    event = torch.repeat_interleave(rows, counts)
-    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts, output_size=len(event))
-    return event, torch.arange(len(event), device=rows.device) - starts
 
 
 def _rank_in_event(chosen: Tensor, event: Tensor, batch_size: int) -> Tensor:

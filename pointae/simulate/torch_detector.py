@@ -12,7 +12,7 @@ from pointae.config import TorchSource
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.simulate import module as m
-from pointae.simulate.digitise import CELL_BITS, unpack_cells
+from pointae.simulate.digitise import CELL_BITS, batch_of_places
 from pointae.simulate.noise import light_cells, noise_counts, noise_streams
 from pointae.simulate.photons import count_photons, follow_photons, photon_numbers
 from pointae.simulate.tracks import Tracks, draw_module, draw_tracks
@@ -83,17 +83,7 @@ def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0
     for kind, wanted in noise_counts(source, truth.noise).items():
         place, origin, from_row = light_cells(place, origin, wanted, streams[kind], kind)
         track = torch.cat([track, track.new_full((1,), -1)]).index_select(0, from_row.clamp(max=len(track)))
-    counts = torch.bincount(place >> CELL_BITS, minlength=len(index))
-    return HitBatch(
-        _GEOMETRY,
-        unpack_cells(place),
-        torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
-        signal=origin == 0,
-        track=track,
-        origin=origin,
-        event_id=index,
-        trusted=True,
-    )
+    return batch_of_places(_GEOMETRY, place, index, signal=origin == 0, track=track, origin=origin)
 
 
 def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
