@@ -1,0 +1,229 @@
+"""Every engine against dense convolutions, against each other, and at the limits of spconv's int32."""
+
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pointae.errors import ComponentError, ConfigError
+from pointae.geometry import even_geometry, torch_geometry
+from pointae.hits import HitBatch
+from pointae.nn.sparse.engines import ENGINES, build_levels, resolve_engine
+from pointae.nn.sparse.kernel_maps import KernelMap, neighbour_pairs
+from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
+from pointae.optional import is_installed
+from pointae.voxels import VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
+
+needs_spconv = pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
+engines = pytest.mark.parametrize("engine", ["torch", pytest.param("spconv", marks=needs_spconv)])
+C_IN, C_MID, C_OUT = 3, 4, 2
+
+
+def random_voxels(shape, batch_size, num_hits, seed=0, dtype=torch.float32) -> VoxelBatch:
+    draw = torch.Generator().manual_seed(seed)
+    coords = torch.stack([torch.randint(bins, (num_hits,), generator=draw) for bins in shape], 1).int()
+    batch = torch.randint(max(batch_size, 1), (num_hits,), generator=draw)
+    hits = HitBatch.from_batch_index(even_geometry(shape), coords, batch, batch_size)
+    return voxelize(hits, torch.randn(num_hits, C_IN, generator=draw, dtype=dtype))[0]
+
+
+@st.composite
+def events(draw) -> tuple[VoxelBatch, tuple[int, int, int], tuple[int, int, int]]:
+    """Voxels of 1 to 8 events, some empty, often at borders; a kernel and a ratio."""
+    shape = draw(st.tuples(*[st.integers(1, 9)] * 3))
+    batch_size = draw(st.integers(1, 8))
+    along = [st.one_of(st.sampled_from([0, bins - 1]), st.integers(0, bins - 1)) for bins in shape]
+    rows = draw(st.lists(st.tuples(st.integers(0, batch_size - 1), *along), max_size=60))
+    cells = torch.tensor(rows, dtype=torch.int32).reshape(-1, 4)
+    hits = HitBatch.from_batch_index(even_geometry(shape), cells[:, 1:], cells[:, 0].long(), batch_size)
+    features = torch.randn(len(rows), C_IN, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    kernel = draw(st.sampled_from([(3, 3, 3), (1, 1, 1), (1, 3, 5), (5, 1, 3)]))
+    ratio = draw(st.sampled_from([(2, 2, 2), (1, 2, 3), (4, 1, 1), (3, 3, 4)]))
+    return voxelize(hits, features)[0], kernel, ratio
+
+
+def weights(kernel, ratio, dtype=torch.float32) -> list[Tensor]:
+    draw = torch.Generator().manual_seed(7)
+    shapes = [(prod(kernel), C_IN, C_MID), (prod(ratio), C_MID, C_OUT), (prod(ratio), C_OUT, C_MID)]
+    return [torch.randn(shape, generator=draw, dtype=dtype) for shape in shapes]
+
+
+def run(engine, voxels, kernel, ratio) -> list[Tensor]:
+    """submanifold -> down -> up, then gradients of random projections with respect to all inputs."""
+    leaves = [t.clone().requires_grad_() for t in (voxels.features, *weights(kernel, ratio, voxels.features.dtype))]
+    level = build_levels(engine, voxels, [ratio], kernel)[0]
+    same = level.submanifold(leaves[0], leaves[1])
+    down = level.down(same, leaves[2])
+    up = level.up(down, leaves[3])
+    draw = torch.Generator().manual_seed(3)
+    grads = [torch.randn(t.shape, generator=draw, dtype=t.dtype) for t in (same, down, up)]
+    torch.autograd.backward([same, down, up], grads)
+    return [same, down, up, *(leaf.grad for leaf in leaves)]
+
+
+def assert_agree(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-5) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape
+        if a.numel():
+            assert (a - b).abs().max() <= tolerance * b.abs().max()
+
+
+@engines
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 5)])
+def test_equals_dense_convolutions_at_the_occupied_voxels(engine, kernel):
+    shape, ratio = (7, 6, 9), (2, 3, 2)  # 7 and 9 leave a partial last voxel
+    voxels = random_voxels(shape, 3, 150)
+    same, down, up, *_ = run(engine, voxels, kernel, ratio)
+    w_same, w_down, w_up = weights(kernel, ratio)
+
+    def at(volume: Tensor, indices: Tensor) -> Tensor:
+        b, x, y, t = indices.long().unbind(1)
+        return volume[b, :, x, y, t]
+
+    def filters(weight: Tensor, size) -> Tensor:  # (K, C_in, C_out) -> conv3d's (C_out, C_in, x, y, t)
+        return weight.view(*size, *weight.shape[1:]).permute(4, 3, 0, 1, 2)
+
+    dense = F.conv3d(to_dense(voxels), filters(w_same, kernel), padding=[k // 2 for k in kernel])
+    assert_agree([same], [at(dense, voxels.indices)])
+    # The dense volume of submanifold outputs only: elsewhere there is nothing to sum.
+    padded = F.pad(to_dense(voxels.replace_features(same)), [0, 1, 0, 0, 0, 1])
+    dense = F.conv3d(padded, filters(w_down, ratio), stride=ratio)
+    coarse = build_levels(engine, voxels, [ratio], kernel)[1]
+    assert coarse.spatial_shape == tuple(dense.shape[2:])
+    assert_agree([down], [at(dense, coarse.indices)])
+    active = to_dense(VoxelBatch(coarse.indices, down, coarse.spatial_shape, 3))
+    dense = F.conv_transpose3d(active, filters(w_up, ratio).transpose(0, 1), stride=ratio)
+    assert_agree([up], [at(dense, voxels.indices)])
+
+
+@needs_spconv
+@settings(max_examples=60, deadline=None)
+@given(events())
+def test_engines_agree_in_outputs_and_gradients(drawn):
+    assert_agree(run("spconv", *drawn), run("torch", *drawn))
+
+
+@needs_spconv
+def test_engines_agree_at_batch_400_on_the_full_grid():
+    voxels = random_voxels(torch_geometry().spatial_shape, 400, 12_000)
+    shape = voxels.spatial_shape
+    # 400 x 11,264,000 cells are beyond 2^32: the neighbours of these cells of event 0, counted
+    # modulo 2^32, are cells of event 381, and an unguarded spconv would join them.
+    cells = torch.tensor([[0, x, 0, t] for x in (0, 1) for t in (0, 1, 500, 998, 999)])
+    aliases = pack_keys(cells, shape) + 2**32 + 1
+    keys = torch.unique(torch.cat([pack_keys(voxels.indices, shape), pack_keys(cells, shape), aliases]))
+    voxels = VoxelBatch(unpack_keys(keys, shape), torch.randn(len(keys), C_IN), shape, 400)
+    kernel, ratio = (3, 3, 3), (2, 2, 4)
+    together = run("spconv", voxels, kernel, ratio)
+    assert_agree(together, run("torch", voxels, kernel, ratio))
+    for engine in ("spconv", "torch"):
+        alone = []
+        for event in range(400):
+            rows = voxels.indices[:, 0] == event
+            own = voxels.indices[rows] - torch.tensor([event, 0, 0, 0], dtype=torch.int32)
+            level = build_levels(engine, VoxelBatch(own, voxels.features[rows], voxels.spatial_shape, 1), [ratio])[0]
+            w_same, w_down, _ = weights(kernel, ratio)
+            alone.append(level.down(level.submanifold(voxels.features[rows], w_same), w_down))
+        assert_agree([torch.cat(alone)], [together[1]])
+
+
+@needs_spconv
+def test_spconv_refuses_an_event_beyond_int32():
+    voxels = random_voxels((2048, 2048, 1024), 1, 5)
+    with pytest.raises(ComponentError, match="engine 'torch'"):
+        run("spconv", voxels, (3, 3, 3), (2, 2, 2))
+    run("torch", voxels, (3, 3, 3), (2, 2, 2))
+
+
+@engines
+@pytest.mark.parametrize("batch_size", [0, 4])
+def test_no_voxels(engine, batch_size):
+    results = run(engine, random_voxels((5, 6, 7), batch_size, 0), (3, 3, 3), (2, 2, 2))
+    assert [len(result) for result in results[:4]] == [0, 0, 0, 0]
+    assert all(not grad.any() for grad in results[4:])
+
+
+@engines
+def test_layers_and_bfloat16_autocast(engine):
+    voxels = random_voxels((6, 6, 6), 2, 80)
+    levels = build_levels(engine, voxels, [(2, 2, 2)])
+    block, down, up = ResidualBlock(C_IN), DownConv(C_IN, 5, (2, 2, 2)), UpConv(5, C_IN, (2, 2, 2))
+
+    def forward() -> Tensor:
+        h = block(voxels.features, levels[0])
+        return up(down(h, levels[0]), levels[0])
+
+    exact = forward()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = forward()
+    rough.float().square().sum().backward()
+    assert (exact - rough).abs().max() < 0.05 * exact.abs().max()
+    assert all(torch.isfinite(p.grad).all() for p in down.parameters())
+
+
+def test_neighbour_pairs_equal_a_search_of_all_pairs():
+    kernel = (3, 5, 3)
+    voxels = random_voxels((4, 5, 6), 3, 120)
+    place = voxels.indices.long()
+    step = place[None] - place[:, None]  # (target, source, [batch, x, y, t])
+    half = torch.tensor([0, 1, 2, 1])
+    near = (step.abs() <= half).all(-1) & (step != 0).any(-1)
+    target, source = near.nonzero(as_tuple=True)
+    kx, ky, kt = (step[target, source] + half)[:, 1:].unbind(1)
+    expected = torch.stack([(kx * kernel[1] + ky) * kernel[2] + kt, target, source], 1)
+    offset, found_source, found_target = neighbour_pairs(voxels.indices, voxels.spatial_shape, kernel)
+    found = torch.stack([offset, found_target, found_source], 1)
+    assert found.tolist() == sorted(expected.tolist())
+
+
+def test_kernel_map_is_small_however_uneven_the_offsets():
+    line = torch.stack([torch.zeros(500), torch.zeros(500), torch.zeros(500), torch.arange(500)], 1).int()
+    voxels = random_voxels((9, 9, 500), 1, 300)
+    indices = torch.unique(torch.cat([line, voxels.indices]), dim=0)
+    pairs = neighbour_pairs(indices, (9, 9, 500), (3, 3, 3))
+    kernel_map = KernelMap.build(*pairs, len(indices), len(indices))
+    assert len(pairs[0]) <= len(kernel_map.inputs.rows) <= 3 * len(pairs[0])
+
+
+def test_torch_engine_passes_gradcheck_and_repeats_itself():
+    voxels = random_voxels((4, 4, 4), 2, 40, dtype=torch.float64)
+    level = build_levels("torch", voxels, [(2, 2, 2)])[0]
+    inputs = [t.clone().requires_grad_() for t in (voxels.features, *weights((3, 3, 3), (2, 2, 2), torch.float64))]
+    assert torch.autograd.gradcheck(
+        lambda f, a, b, c: level.up(level.down(level.submanifold(f, a), b), c), inputs, fast_mode=True
+    )
+    first, second = (run("torch", voxels, (3, 3, 3), (2, 2, 2)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_engines_by_name(monkeypatch):
+    assert resolve_engine("torch")[0] == "torch"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert resolve_engine("auto") == ("torch", "auto: no CUDA device")
+    with pytest.raises(ConfigError, match=r"unknown sparse engine 'spcnv' .*did you mean 'spconv'"):
+        resolve_engine("spcnv")
+    monkeypatch.setattr("pointae.optional.is_installed", lambda module: False)
+    with pytest.raises(ComponentError) as caught:
+        resolve_engine("spconv")
+    assert caught.value.exit_code == 7
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    engine, reason = resolve_engine("auto")
+    assert engine == "torch"
+    assert "not installed" in reason
+
+
+def test_wrong_levels_are_refused():
+    voxels = random_voxels((4, 4, 4), 1, 9)
+    with pytest.raises(ConfigError, match="odd sizes"):
+        build_levels("torch", voxels, kernel_size=(2, 3, 3))
+    with pytest.raises(ConfigError, match="unknown sparse engine"):
+        build_levels("auto", voxels)
+    with pytest.raises(ConfigError, match="no coarser"):
+        build_levels("torch", voxels)[0].down(voxels.features, torch.ones(8, C_IN, 1))
+    assert set(ENGINES) == {"torch", "spconv"}
