@@ -1,0 +1,68 @@
+"""The box around a scene with its numbers, for windows that have no axes of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual.scene import Scene
+
+GAP = 0.06
+"""From the box to its numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Lines and texts in the box of :meth:`Scene.in_box`.
+
+    Args:
+        edges: (12, 2, 3), the edges of the box.
+        grid: (G, 2, 3), lines at the numbers, on the floor and on the wall behind.
+        anchors: (A, 3), centres of the texts.
+        texts: A numbers and names of axes.
+    """
+
+    edges: NDArray[np.float64]
+    grid: NDArray[np.float64]
+    anchors: NDArray[np.float64]
+    texts: tuple[str, ...]
+
+
+def frame_of(scene: Scene) -> Frame:
+    """The box, grid, numbers and names of a scene's axes."""
+    box = np.array(scene.box)
+    # Along which edge the numbers of t, x and y stand, and where outside is: in front of the floor,
+    # at its right, and left of the front.
+    origins = np.array([[0, 0, 0], [box[0], 0, 0], [0, 0, 0]])
+    outward = np.array([[0, -1, -1], [1, 0, -1], [-1, -1, 0]]) * GAP
+    # The upright axis has its name on top: a line of text beside it would run into the numbers.
+    names = np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
+    grid, anchors, texts = [], [], []
+    for i, axis in enumerate(scene.drawn_axes):
+        along = np.eye(3)[i]
+        for value, text in axis.ticks():
+            place = along * (value - axis.low) / (axis.high - axis.low) * axis.edge
+            anchors.append(origins[i] + place + outward[i])
+            texts.append(text)
+            grid += _grid_lines(i, place, box)
+        anchors.append(names[i])
+        texts.append(axis.label)
+    return Frame(_edges(box), np.array(grid), np.array(anchors), tuple(texts))
+
+
+def _grid_lines(axis: int, place: NDArray, box: NDArray) -> list[NDArray]:
+    t, x, y = np.diag(box)
+    if axis == 0:
+        return [np.array([place, place + x]), np.array([place + x, place + x + y])]
+    if axis == 1:
+        return [np.array([place, place + t])]
+    return [np.array([place + x, place + x + t])]
+
+
+def _edges(box: NDArray) -> NDArray[np.float64]:
+    corners = np.array(list(product((0.0, 1.0), repeat=3)))
+    pairs = [(a, b) for a in corners for b in corners if (b - a).sum() == 1 and np.abs(b - a).sum() == 1]
+    return np.array(pairs) * box

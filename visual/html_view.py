@@ -1,0 +1,63 @@
+"""A page that any browser can turn around: self-contained, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pointae.runs import write_atomically
+from visual.page import PAGE
+from visual.scene import Scene
+
+
+def write_page(scenes: Iterable[Scene], path: Path) -> Path:
+    """Write the page of some events, to be stepped through.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    from plotly.offline import get_plotlyjs
+
+    content = json.dumps([scene_content(scene) for scene in scenes], separators=(",", ":"), allow_nan=False)
+    # In a script element only "</" could end the data early.
+    page = PAGE.replace("@SCENES@", content.replace("</", "<\\/")).replace("@PLOTLY@", get_plotlyjs())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, page.encode())
+    return path
+
+
+def scene_content(scene: Scene) -> dict[str, Any]:
+    """A scene as JSON, as the page's script reads it: ``x``, ``y``, ``t`` and ``values`` are lists of N."""
+    axes = [
+        {
+            "name": axis.name, "unit": axis.unit, "label": axis.label, "low": axis.low, "high": axis.high,
+            "edge": axis.edge, "ticks": axis.ticks(),
+        }
+        for axis in scene.axes
+    ]  # fmt: skip
+    layers = [
+        {
+            "name": layer.name,
+            "legend": layer.legend,
+            "colour": layer.style.colour,
+            "size": layer.style.size,
+            "symbol": layer.style.symbol,
+            "opacity": layer.style.opacity,
+            **{name: _numbers(layer.pos[:, i]) for i, name in enumerate("xyt")},
+            "values": {name: _numbers(value) for name, value in layer.values.items()},
+        }
+        for layer in scene.layers
+    ]
+    return {"title": scene.title, "caption": scene.caption, "axes": axes, "layers": layers}
+
+
+def _numbers(values: NDArray) -> list[float | int | None]:
+    if not np.issubdtype(values.dtype, np.floating):
+        return values.tolist()
+    # Seven digits are all that float32 holds; JSON has no nan.
+    return [float(f"{value:.7g}") if np.isfinite(value) else None for value in values.tolist()]

@@ -1,0 +1,238 @@
+"""What is to be seen of one event, told once for every renderer: layers of hits in a box of three axes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pointae.errors import DataError, UsageError
+from pointae.geometry import Axis
+from pointae.hits import HitBatch
+from visual.colours import STYLES, Style
+
+TIME_EDGE = 1.8
+"""Length of the box along time; along x and y it is about 1."""
+
+
+@dataclass(frozen=True)
+class SceneAxis:
+    """An axis as it is drawn.
+
+    Args:
+        name, unit: what is measured, and in what.
+        low, high: outer edges of the detector, in ``unit``.
+        edge: length of the drawn box along this axis, without unit.
+    """
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    edge: float
+
+    @property
+    def factor(self) -> float:
+        """Power of a thousand that the numbers along the axis are divided by, so that they stay short."""
+        largest = max(abs(self.low), abs(self.high))
+        return 1.0 if largest < 1e5 else 10.0 ** (3 * (int(math.log10(largest)) // 3))
+
+    @property
+    def label(self) -> str:
+        """Name and unit, with the factor of the numbers, as written along the axis."""
+        power = round(math.log10(self.factor))
+        factor = f"10^{power} " if power else ""  # Not every window has superscripts.
+        return f"{self.name} [{factor}{self.unit}]"
+
+    def ticks(self, count: int = 5) -> list[tuple[float, str]]:
+        """At most ``count + 1`` round values inside the limits, in ``unit``, and the text beside each."""
+        span = self.high - self.low
+        power = 10.0 ** math.floor(math.log10(span / count))
+        step = next(power * m for m in (1, 2, 2.5, 5, 10) if span / (power * m) <= count)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [(i * step, f"{i * step / self.factor:.6g}") for i in range(first, last + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Hits of one kind.
+
+    Args:
+        name: what they are, e.g. ``"lost signal"``.
+        style: colour, size and symbol.
+        pos: (N, 3) float32, physical positions along (x, y, t).
+        values: (N,) each, what else is known of a hit: score, track, features.
+    """
+
+    name: str
+    style: Style
+    pos: NDArray[np.float32]
+    values: dict[str, NDArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wrong = {name: value.shape for name, value in self.values.items() if value.shape != (len(self.pos),)}
+        if self.pos.ndim != 2 or self.pos.shape[1] != 3 or wrong:
+            raise DataError(f"layer '{self.name}' needs pos (N, 3) and values (N,), got {self.pos.shape} and {wrong}")
+
+    @property
+    def legend(self) -> str:
+        """Name and number of hits."""
+        return f"{self.name} ({len(self.pos):,})"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One event, ready to be drawn.
+
+    Args:
+        title: which event.
+        caption: one line of counts.
+        axes: x, y and t.
+        layers: most important first; their hits are disjoint but for ``"full pattern"``.
+    """
+
+    title: str
+    caption: str
+    axes: tuple[SceneAxis, SceneAxis, SceneAxis]
+    layers: tuple[Layer, ...]
+
+    def in_box(self, pos: NDArray) -> NDArray[np.float64]:
+        """Where to draw positions: time to the right, x into the depth, y up.
+
+        Args:
+            pos: (N, 3), physical (x, y, t).
+
+        Returns:
+            (N, 3) in the box of edges :attr:`box`, which starts at the origin.
+        """
+        columns = [(pos[:, i] - axis.low) / (axis.high - axis.low) * axis.edge for i, axis in enumerate(self.axes)]
+        return np.stack([columns[2], columns[0], columns[1]], axis=1)
+
+    @property
+    def drawn_axes(self) -> tuple[SceneAxis, SceneAxis, SceneAxis]:
+        """The axes in the order of the box: t, x, y."""
+        x, y, t = self.axes
+        return (t, x, y)
+
+    @property
+    def box(self) -> tuple[float, float, float]:
+        """Edges of the box along (t, x, y)."""
+        t, x, y = (axis.edge for axis in self.drawn_axes)
+        return (t, x, y)
+
+
+def build_scene(hits: HitBatch, event: int, full: HitBatch | None = None, title: str = "") -> Scene:
+    """The scene of one event, in layers by what its hits carry.
+
+    Without labels there is one layer, "input"; with the truth "signal" and "noise"; with a
+    decision "kept" and "removed"; with both "kept signal", "lost signal", "surviving noise" and
+    "removed noise". Each hit is in exactly one of them. A layer without hits stays, so that every
+    event of a batch has the same layers.
+
+    Args:
+        hits: B events.
+        event: which one, in [0, B).
+        full: the full patterns of the same B events: the layer "full pattern".
+        title: where the events are from.
+
+    Raises:
+        UsageError: no event of that number.
+        DataError: ``full`` holds other events or another grid.
+    """
+    check_event(event, hits.batch_size)
+    chosen = hits.events([event]).to("cpu")
+    layers = [_layer(name, chosen, mask) for name, mask in _parts(chosen).items()]
+    if full is not None:
+        if full.batch_size != hits.batch_size or full.geometry != hits.geometry:
+            raise DataError(
+                f"full patterns must be of the same {hits.batch_size} events on the grid "
+                f"{hits.geometry.spatial_shape}, got {full.batch_size} on {full.geometry.spatial_shape}"
+            )
+        pattern = full.events([event]).to("cpu")
+        layers.append(_layer("full pattern", pattern, torch.ones(pattern.num_hits, dtype=torch.bool)))
+    return Scene(_title(title, event, chosen), _caption(layers), _axes(hits.geometry.axes), tuple(layers))
+
+
+def check_event(event: int, num_events: int) -> None:
+    """Refuse an event number outside [0, ``num_events``).
+
+    Raises:
+        UsageError: says the range.
+    """
+    if not num_events:
+        raise UsageError(f"event {event} cannot be shown: there are no events")
+    if not 0 <= event < num_events:
+        raise UsageError(f"event {event} is out of range: the events are 0..{num_events - 1}")
+
+
+def _parts(hits: HitBatch) -> dict[str, Tensor]:
+    signal, kept = hits.signal, hits.kept
+    if signal is None and kept is None:
+        return {"input": torch.ones(hits.num_hits, dtype=torch.bool)}
+    if kept is None:
+        assert signal is not None
+        return {"signal": signal, "noise": ~signal}
+    if signal is None:
+        return {"kept": kept, "removed": ~kept}
+    return {
+        "kept signal": kept & signal,
+        "lost signal": ~kept & signal,
+        "surviving noise": kept & ~signal,
+        "removed noise": ~kept & ~signal,
+    }
+
+
+def _layer(name: str, hits: HitBatch, mask: Tensor) -> Layer:
+    # The layer's name tells the truth and the decision already.
+    values = {key: value for key, value in hits.present.items() if key not in ("signal", "kept")}
+    values |= {key: hits.features[:, i] for i, key in enumerate(hits.feature_names)}
+    return Layer(
+        name, STYLES[name], hits.pos[mask].numpy(), {key: value[mask].numpy() for key, value in values.items()}
+    )
+
+
+def _title(title: str, event: int, hits: HitBatch) -> str:
+    number = f"event {event}"
+    if hits.event_id is not None:
+        own = hits.event_id[0]
+        own = own if isinstance(own, str) else int(own)
+        # The user's own number, where it is not the position in the file anyway.
+        number += f" (number {own})" if own != event else ""
+    return f"{title}, {number}" if title else number
+
+
+def _caption(layers: list[Layer]) -> str:
+    count = {layer.name: len(layer.pos) for layer in layers}
+    parts = []
+    if "kept signal" in count:
+        parts.append(_share(count["kept signal"], count["lost signal"], "signal hits kept"))
+        parts.append(_share(count["removed noise"], count["surviving noise"], "noise hits removed"))
+    elif "kept" in count:
+        parts.append(_share(count["kept"], count["removed"], "hits kept"))
+    elif "signal" in count:
+        parts.append(f"{count['signal']:,} signal and {count['noise']:,} noise hits")
+    else:
+        parts.append(f"{count['input']:,} hits")
+    if "full pattern" in count:
+        parts.append(f"full pattern of {count['full pattern']:,} hits")
+    return ", ".join(parts)
+
+
+def _share(part: int, rest: int, what: str) -> str:
+    whole = part + rest
+    percent = f" ({100 * part / whole:.1f} %)" if whole else ""
+    return f"{part:,} of {whole:,} {what}{percent}"
+
+
+def _axes(axes: tuple[Axis, Axis, Axis]) -> tuple[SceneAxis, SceneAxis, SceneAxis]:
+    x, y, t = axes
+    ratio = (y.high - y.low) / (x.high - x.low)
+    # True proportions where they can be seen; a box of 660 mm by 53 mm would hide one axis.
+    true = x.unit == y.unit and 0.4 <= ratio <= 2.5
+    edges = (1 / max(1.0, ratio), ratio / max(1.0, ratio), TIME_EDGE) if true else (1.0, 1.0, TIME_EDGE)
+    x_, y_, t_ = (SceneAxis(a.name, a.unit, a.low, a.high, e) for a, e in zip((x, y, t), edges, strict=True))
+    return (x_, y_, t_)
