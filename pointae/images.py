@@ -28,7 +28,7 @@ def embed_tof(hits: HitBatch) -> tuple[Tensor, Tensor]:
     flat = hits.batch_size * rows * columns
     pixel = (hits.batch * rows + hits.coords[:, 1]) * columns + hits.coords[:, 0]
     steps = hits.coords[:, 2].float() + 1
-    image = torch.zeros(flat, device=hits.device).index_reduce_(0, pixel, steps, "amax")
+    image = torch.zeros(flat, device=hits.device).scatter_reduce_(0, pixel, steps, "amax")
     image = image.view(hits.batch_size, 1, rows, columns)
     return image, hits.counts - (image > 0).sum((1, 2, 3))
 

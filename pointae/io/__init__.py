@@ -52,6 +52,12 @@ FOLDER = "folder"
 FORMATS = {
     ".h5": _HDF5,
     ".hdf5": _HDF5,
+    ".npz": Format("a native .npz archive", "native_npz", (b"PK",)),
+    ".csv": Format("CSV", "csv_table"),
+    ".pt": Format("a DeepClean3D bundle", "deepclean3d", (b"PK",)),
+    ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",)),
+    ".tpx3": Format("a Timepix3 recording", "timepix3", (b"TPX3",), writable=False),
+    FOLDER: Format("a folder of images", "image_folder"),
 }
 """Formats by the ending of their files."""
 

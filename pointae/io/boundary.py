@@ -6,7 +6,7 @@ Knows no torch: a file is looked at before anything slow is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,9 @@ SIGNATURES = {
 }
 """First bytes of files that are often given the wrong ending."""
 
-FREE_BYTES = 64 << 20
-MAX_RATIO = 200
-"""Arrays above :data:`FREE_BYTES` may unpack to at most this many times their bytes on disk."""
+FREE_BYTES = 128 << 20
+MAX_RATIO = 100
+"""A file may unpack to :data:`FREE_BYTES`, or to this many times its own size."""
 
 
 @contextmanager
@@ -88,34 +88,30 @@ def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
             raise DataError(f"is {found}, not {title}", fix=_advice(start, ending))
 
 
-def bounded(name: str, declared: int, stored: int) -> None:
-    """Refuse an array whose declared size cannot come from what is on disk.
+def bounded(sizes: Mapping[str, int], path: Path) -> None:
+    """Refuse a file whose arrays would take far more memory than can come from what it holds.
 
     Args:
-        name: of the array.
-        declared: bytes it would take in memory.
-        stored: bytes it has in the file.
+        sizes: bytes that each array declares, by name.
+        path: of the file.
 
     Raises:
-        DataError: more than :data:`MAX_RATIO` times the stored bytes.
+        DataError: more than :data:`MAX_RATIO` times the file's size.
     """
-    if declared > max(FREE_BYTES, MAX_RATIO * stored):
+    total, held = sum(sizes.values()), path.stat().st_size
+    if total > max(FREE_BYTES, MAX_RATIO * held):
+        name = max(sizes, key=lambda key: sizes[key])
         raise DataError(
-            f"{name} declares {declared:,} bytes but the file holds {stored:,} for it",
-            fix="the file is damaged or made to exhaust memory; write it again",
+            f"{name} declares {sizes[name]:,} bytes but the whole file has {held:,}",
+            fix="the file is damaged or made to exhaust the memory; write it again",
         )
 
 
-def check_members(sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse an archive with names that leave it, or that would unpack to far more than it holds.
-
-    Args:
-        sizes: by member name, bytes unpacked and bytes packed.
-    """
-    for name, (unpacked, packed) in sizes.items():
+def check_members(names: Iterable[str]) -> None:
+    """Refuse an archive with names that point outside it."""
+    for name in names:
         if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
             raise DataError(f"holds a member named '{name}' that points outside the archive", fix="do not trust it")
-        bounded(name, unpacked, packed)
 
 
 def _unreadable(path: Path, title: str, error: Exception) -> DataError:

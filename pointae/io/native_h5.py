@@ -42,18 +42,20 @@ from pointae.io.output import WriteReport
 
 ROWS = 1 << 16
 """Rows converted at a time: what a read takes beyond its result."""
+CACHE_BYTES = 1 << 20
+"""HDF5's own cache of each array: rows are read in order, so a large one would only take memory."""
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a file."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
         source = _Source(file, assembler)
         return assembler.hits(source.columns(0, source.events))
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
     """The events of a file, ``events_per_block`` at a time."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
         source = _Source(file, assembler)
         for first in range(0, max(source.events, 1), events_per_block):
             yield assembler.hits(source.columns(first, min(first + events_per_block, source.events)))
@@ -61,7 +63,7 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     """The attributes of a file."""
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
         return {name: from_text(value) for name, value in file.attrs.items()}
 
 
@@ -73,6 +75,7 @@ class _Source:
         attributes = {name: from_text(value) for name, value in file.attrs.items()}
         check_required(file.keys())
         self._arrays = {name: _array(file, name) for name in (*REQUIRED, *OPTIONAL) if name in file}
+        bounded({name: array.size * array.dtype.itemsize for name, array in self._arrays.items()}, Path(file.filename))
         coords = self._arrays["coords"]
         check_shape("coords", coords.shape, (None, 3))
         self._offsets = checked_offsets(self._arrays["offsets"][:], len(coords))
@@ -112,8 +115,10 @@ class _Source:
         """Rows as ``dtype``, converted a part at a time: beside the result almost no memory is taken."""
         array = self._arrays[name]
         rows = np.empty((stop - start, *array.shape[1:]), dtype)
-        for first in range(start, stop, ROWS):
-            last = min(first + ROWS, stop)
+        # Never less than a chunk: each part of one would unpack the whole of it.
+        step = max(ROWS, array.chunks[0] if array.chunks else 0)
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
             rows[first - start : last - start] = self._converted(name, array[first:last], first)
         return rows
 
@@ -158,7 +163,6 @@ def _array(file: h5py.File, name: str) -> h5py.Dataset:
         raise DataError(f"{name} is stored in other files", fix="copy the array into the file")
     if array.dtype.kind == "O" and not h5py.check_string_dtype(array.dtype):
         raise DataError(f"{name} holds objects", fix="write it as numbers or strings")
-    bounded(name, array.size * array.dtype.itemsize, array.id.get_storage_size())
     return array
 
 

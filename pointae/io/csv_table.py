@@ -1,0 +1,349 @@
+"""Hits as a table of comma-separated values: one row a hit, columns event, x, y, t and what else there is.
+
+Rows of one event may be scattered. The header names the columns; those that are no field of
+:class:`HitBatch` are features.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pointae.errors import DataError
+from pointae.hits import HitBatch
+from pointae.io.assembly import (
+    FIELD_DTYPES,
+    Array,
+    Assembler,
+    Columns,
+    checked_offsets,
+    grid_that_holds,
+    place_of,
+    whole_numbers,
+)
+from pointae.io.options import ReadOptions
+from pointae.io.output import WriteReport
+
+COORDS = ("x", "y", "t")
+TIME = "event_time_ns"
+PART_CHARACTERS = 4 << 20
+LINE_CHARACTERS = 1 << 20
+TRUTH = {"1": True, "0": False, "True": True, "False": False, "true": True, "false": False, "1.0": True, "0.0": False}
+
+
+def read(path: Path, assembler: Assembler) -> HitBatch:
+    """All events of a table; ``hit_id`` is the row's number where the table has none."""
+    return assembler.hits(_columns(list(_parts(path, assembler.options)), None, assembler))
+
+
+def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
+    """The events of a table, ``events_per_block`` at a time.
+
+    The table is read twice: first to see which events there are. If their rows are scattered,
+    the whole is taken into memory.
+    """
+    survey = _Survey(path, assembler.options)
+    if survey.scattered:
+        hits = read(path, assembler)
+        for first in range(0, max(hits.batch_size, 1), events_per_block):
+            yield hits.events(slice(first, first + events_per_block))
+        return
+    for parts in _whole_events(_parts(path, assembler.options), events_per_block):
+        columns = _columns(parts, survey.numeric, assembler)
+        columns.geometry = survey.grid
+        yield assembler.hits(columns)
+
+
+def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
+    """The names of the columns; a table states no grid."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return {"format": "csv", "columns": _header(file.readline(LINE_CHARACTERS))}
+
+
+# ---- reading -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Part:
+    """Consecutive rows: the labels of their events and their other columns by name."""
+
+    labels: Sequence[str]
+    values: dict[str, Array]
+    features: list[str] = field(default_factory=list)
+
+    def rows(self, first: int, last: int) -> _Part:
+        values = {name: column[first:last] for name, column in self.values.items()}
+        return _Part(self.labels[first:last], values, self.features)
+
+
+def _parts(path: Path, options: ReadOptions, only: tuple[str, ...] | None = None) -> Iterator[_Part]:
+    """The rows of a table, some megabytes at a time, converted; at least one part, if need be empty."""
+    texts = _texts(path)
+    names = _named(_header(next(texts)), options)
+    wanted = [name for name in names if name != "event" and (only is None or name in only)]
+    features = [name for name in wanted if name not in (*COORDS, *FIELD_DTYPES, TIME)]
+    skips, first = options.on_bad == "skip", 0
+    for text in texts:
+        columns = _split(text, names, first)
+        values = {name: _convert(name, columns[name], first, skips) for name in wanted}
+        if only is None:
+            values.setdefault("hit_id", np.arange(first, first + len(columns["event"])))
+        yield _Part(columns["event"], values, features)
+        first += len(columns["event"])
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The header's line, then whole lines in parts."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        yield file.readline(LINE_CHARACTERS)
+        rest, empty = "", True
+        while part := file.read(PART_CHARACTERS):
+            head, newline, tail = part.rpartition("\n")
+            if len(tail) + (0 if newline else len(rest)) > LINE_CHARACTERS:
+                raise DataError(f"has a line of more than {LINE_CHARACTERS:,} characters", fix="is this a table?")
+            if newline:
+                yield rest + head
+                rest, empty = tail, False
+            else:
+                rest += tail
+        if rest or empty:
+            yield rest
+
+
+def _header(line: str) -> list[str]:
+    return [name.strip() for name in next(csv.reader([line]), [])]
+
+
+def _named(header: list[str], options: ReadOptions) -> list[str]:
+    ours = {theirs: our for our, theirs in options.columns.items()}
+    names = [ours.get(name, name) for name in header]
+    missing = [name for name in ("event", *COORDS) if name not in names]
+    if missing:
+        found = ", ".join(names)[:200] or "nothing"
+        fix = f"the first line names the columns; columns={{'{missing[0]}': ...}} takes another name"
+        raise DataError(f"has no column {', '.join(missing)}; found {found}", fix=fix)
+    if len(set(names)) < len(names):
+        raise DataError(f"has two columns called '{next(n for n in names if names.count(n) > 1)}'")
+    return names
+
+
+def _split(text: str, names: list[str], first: int) -> dict[str, Sequence[str]]:
+    rows = list(csv.reader(text.split("\n"), strict=True))
+    while rows and not rows[-1]:
+        rows.pop()
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise DataError(f"line {_line(first + number)} has {len(row)} fields, the header {len(names)}")
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return dict(zip(names, columns, strict=True))
+
+
+def _line(row: int) -> int:
+    return row + 2  # counted from 1, behind the header
+
+
+def _convert(name: str, column: Sequence[str], first: int, skips: bool) -> Array:
+    dtype = FIELD_DTYPES.get(name, np.dtype(np.float64 if name == TIME else np.float32))
+    if name in COORDS:
+        return _whole(name, column, first, instead=-1 if skips else None)
+    if dtype.kind == "i":
+        return whole_numbers(_whole(name, column, first), name, dtype)
+    parse: Callable[[str], Any] = TRUTH.__getitem__ if dtype.kind == "b" else float
+    try:
+        with np.errstate(over="ignore"):
+            return np.fromiter(map(parse, column), np.float64, len(column)).astype(dtype)
+    except (KeyError, ValueError):
+        row = next(row for row, text in enumerate(column) if not _parses(parse, text))
+        kind = "0 or 1" if dtype.kind == "b" else "a number"
+        raise DataError(f"{name} = '{column[row][:40]}' in line {_line(first + row)} is not {kind}") from None
+
+
+def _parses(parse: Callable[[str], Any], text: str) -> bool:
+    try:
+        parse(text)
+    except (KeyError, ValueError):
+        return False
+    return True
+
+
+def _whole(name: str, column: Sequence[str], first: int, instead: int | None = None) -> Array:
+    """Whole numbers, also written as 12.0; ``instead`` stands in for those that are none."""
+    try:
+        return np.fromiter(map(int, column), np.int64, len(column))
+    except (ValueError, OverflowError):
+        numbers = list(map(_whole_number, column))
+    for row, number in enumerate(numbers):
+        if number is None and instead is None:
+            told = f"{name} = '{column[row][:40]}' in line {_line(first + row)} is not a whole number of 64 bits"
+            raise DataError(told, fix="bin numbers are whole, e.g. 12 or 12.0")
+    return np.array([instead if number is None else number for number in numbers], np.int64)
+
+
+def _whole_number(text: str) -> int | None:
+    try:
+        number = int(text)
+    except ValueError:
+        try:
+            value = float(text)
+        except ValueError:
+            return None
+        if not value.is_integer():
+            return None
+        number = int(value)
+    return number if -(1 << 63) <= number < 1 << 63 else None
+
+
+# ---- events ------------------------------------------------------------------------------------------
+
+
+def _columns(parts: list[_Part], numeric: bool | None, assembler: Assembler) -> Columns:
+    """Rows grouped by event, in the order in which events appear; rows of an event stay in order."""
+    numbers: dict[str, int] = {}
+    labels = chain.from_iterable(part.labels for part in parts)
+    codes = np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), np.int64)
+    values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
+    if (np.diff(codes) < 0).any():
+        order = np.argsort(codes, kind="stable")
+        values = {name: column[order] for name, column in values.items()}
+    counts = np.bincount(codes, minlength=len(numbers))
+    offsets = checked_offsets(np.concatenate([[0], np.cumsum(counts)]), len(codes))
+    coords = np.stack([values[name] for name in COORDS], axis=1)
+    instead, names = -1 if assembler.skips else None, parts[0].features
+    return Columns(
+        coords=whole_numbers(coords, "coords", np.int32, place_of(offsets), instead),
+        offsets=offsets,
+        per_hit={name: values[name] for name in FIELD_DTYPES if name in values},
+        features=np.stack([values[name] for name in names], axis=1) if names else None,
+        feature_names=tuple(names),
+        event_id=_event_ids(list(numbers), numeric),
+        event_time_ns=values[TIME][offsets[:-1]] if TIME in values else None,
+    )
+
+
+def _event_ids(labels: list[str], numeric: bool | None) -> Array | list[str]:
+    if numeric is None:
+        numeric = all(map(_is_number, labels))
+    return np.array(labels, np.int64) if numeric else labels
+
+
+def _is_number(label: str) -> bool:
+    """Whether an event's label is a number that is written back as it was: ``7`` but not ``007``."""
+    number = _whole_number(label)
+    return number is not None and str(number) == label
+
+
+class _Survey:
+    """What has to be known of a table before its events can be read in blocks."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self.numeric, self.scattered = True, False
+        highest, seen, current = np.zeros((1, 3), np.int64), set(), None
+        for part in _parts(path, options, only=() if options.geometry else COORDS):
+            for label, _ in groupby(part.labels):
+                if label != current:
+                    self.scattered |= label in seen
+                    self.numeric = self.numeric and _is_number(label)
+                    seen.add(label)
+                    current = label
+            for i, name in enumerate(COORDS if part.values else ()):
+                highest[0, i] = max(highest[0, i], part.values[name].max(initial=0))
+        self.grid = options.geometry or grid_that_holds(highest)
+
+
+def _whole_events(parts: Iterable[_Part], events: int) -> Iterator[list[_Part]]:
+    """Parts cut anew, so that ``events`` whole events come together; rows of an event are consecutive."""
+    waiting: list[_Part] = []
+    begun, current = 0, None
+    for part in parts:
+        start = row = 0
+        for label, rows in groupby(part.labels):
+            if label != current:
+                if begun == events:
+                    yield [*waiting, part.rows(start, row)]
+                    waiting, start, begun = [], row, 0
+                begun, current = begun + 1, label
+            row += sum(1 for _ in rows)
+        waiting.append(part.rows(start, row))
+    yield waiting
+
+
+# ---- writing -----------------------------------------------------------------------------------------
+
+
+class Sink:
+    """Writes rows as they come; puts them in the order of ``hit_id`` at the end, if that was a table's."""
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
+        self._file = open(path, "x+", encoding="utf-8", newline="")  # noqa: SIM115  # closed by close()
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._last_id, self._in_order, self._sortable = -1 << 63, True, True
+
+    def append(self, hits: HitBatch, report: WriteReport) -> None:
+        """Write the next events."""
+        columns = _written(hits, report.events)
+        if not self._file.tell():
+            self._writer.writerow(columns)
+        self._writer.writerows(zip(*columns.values(), strict=True))
+        report.events_lost += int((hits.counts == 0).sum())
+        self._note_order(hits)
+
+    def _note_order(self, hits: HitBatch) -> None:
+        if hits.hit_id is None or not hits.num_hits:
+            return
+        steps = hits.hit_id.diff()
+        inside = hits.batch[1:] == hits.batch[:-1]
+        self._in_order &= bool((steps > 0).all()) and int(hits.hit_id[0]) > self._last_id
+        self._sortable &= bool((steps[inside] > 0).all()) and len(hits.hit_id.unique()) == hits.num_hits
+        self._last_id = int(hits.hit_id[-1])
+
+    def close(self, complete: bool) -> None:
+        """Close the file."""
+        with self._file:
+            if complete and self._sortable and not self._in_order:
+                self._restore_order()
+
+    def _restore_order(self) -> None:
+        """Rows of scattered events go back to where they were; rows of whole events stay where they are.
+
+        Such a table was in memory as a whole when it was read, so it may be here too.
+        """
+        self._file.seek(0)
+        header, *lines = self._file.read().rstrip("\n").split("\n")
+        rows = list(csv.reader(lines))
+        ids = np.array([int(row[_header(header).index("hit_id")]) for row in rows])
+        order = np.argsort(ids, kind="stable")
+        labels = [rows[i][0] for i in order]
+        if (np.diff(ids[order]) > 0).all() and sum(1 for _ in groupby(labels)) > len(set(labels)):
+            self._file.seek(0)
+            self._file.write("\n".join([header, *(lines[i] for i in order), ""]))
+
+
+def _written(hits: HitBatch, first: int) -> dict[str, list[Any]]:
+    """The columns of a table, by name; events without an id are numbered from ``first``."""
+    numbers = range(first, first + hits.batch_size) if hits.event_id is None else hits.event_id
+    ids = numbers.tolist() if isinstance(numbers, Tensor) else list(numbers)
+    if any(isinstance(label, str) and set(label) & set("\r\n") for label in ids):
+        raise DataError("an event_id with a line break has no place in a table", fix="write .h5 instead")
+    batch = hits.batch.tolist()
+    columns: dict[str, list[Any]] = {"event": [ids[event] for event in batch]}
+    columns |= {name: hits.coords[:, i].tolist() for i, name in enumerate(COORDS)}
+    for name, values in hits.present.items():
+        columns[name] = _texts_of(values) if values.is_floating_point() else values.to(torch.int64).tolist()
+    for i, name in enumerate(hits.feature_names):
+        columns[name] = _texts_of(hits.features[:, i])
+    if hits.event_time_ns is not None:
+        columns[TIME] = hits.event_time_ns[hits.batch].tolist()
+    return columns
+
+
+def _texts_of(values: Tensor) -> list[str]:
+    """The shortest decimals that give the same float32."""
+    return values.numpy().astype(np.str_).tolist()
