@@ -179,7 +179,10 @@ def test_neighbour_pairs_equal_a_search_of_all_pairs():
     expected = torch.stack([(kx * kernel[1] + ky) * kernel[2] + kt, target, source], 1)
     offset, found_source, found_target = neighbour_pairs(voxels.indices, voxels.spatial_shape, kernel)
     found = torch.stack([offset, found_target, found_source], 1)
-    assert found.tolist() == sorted(expected.tolist())
+    assert sorted(found.tolist()) == sorted(expected.tolist())
+    assert not (offset.diff() < 0).any()
+    assert torch.equal(found_source.flip(0), found_target)
+    assert torch.equal(prod(kernel) - 1 - offset.flip(0), offset)
 
 
 def test_kernel_map_is_small_however_uneven_the_offsets():
@@ -187,7 +190,7 @@ def test_kernel_map_is_small_however_uneven_the_offsets():
     voxels = random_voxels((9, 9, 500), 1, 300)
     indices = torch.unique(torch.cat([line, voxels.indices]), dim=0)
     pairs = neighbour_pairs(indices, (9, 9, 500), (3, 3, 3))
-    kernel_map = KernelMap.build(*pairs, len(indices), len(indices))
+    kernel_map = KernelMap.build(*pairs, len(indices), len(indices), mirrored=True)
     assert len(pairs[0]) <= len(kernel_map.inputs.rows) <= 3 * len(pairs[0])
 
 

@@ -29,8 +29,9 @@ def neighbour_pairs(indices: Tensor, spatial_shape: Triple, kernel_size: Triple)
         kernel_size: odd along each axis.
 
     Returns:
-        offset, source, target: (P,) int64 each; P counts every pair in both directions. The
-        centre, where source is target, is left out. Ordered by (offset, target).
+        offset, source, target: (P,) int64 each, ordered by offset; P counts every pair in both
+        directions, and pair P - 1 - p is pair p the other way round. The centre, where source is
+        target, is left out.
     """
     half_x, half_y, half_t = (size // 2 for size in kernel_size)
     _, kernel_y, kernel_t = kernel_size
@@ -53,14 +54,14 @@ def neighbour_pairs(indices: Tensor, spatial_shape: Triple, kernel_size: Triple)
         offset = ((dx + half_x) * kernel_y + dy + half_y) * kernel_t + dt[target, column] + half_t
         found.append(torch.stack([offset, candidates[target, column], target]))
     offset, source, target = torch.cat(found, dim=1)
-    volume = kernel_size[0] * kernel_y * kernel_t
-    offset, source, target = (
-        torch.cat([volume - 1 - offset, offset]),
-        torch.cat([target, source]),
-        torch.cat([source, target]),
-    )
     order = torch.argsort(offset * len(keys) + target)
-    return offset[order], source[order], target[order]
+    offset, source, target = offset[order], source[order], target[order]
+    mirrored = kernel_size[0] * kernel_y * kernel_t - 1 - offset
+    return (
+        torch.cat([mirrored.flip(0), offset]),
+        torch.cat([target.flip(0), source]),
+        torch.cat([source.flip(0), target]),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +83,13 @@ class Slots:
     starts: Tensor
 
     @classmethod
-    def build(cls, slot: Tensor, row: Tensor, num_slots: int, num_rows: int) -> Slots:
-        """Slots from pairs (P,) of slot, each once, and row."""
+    def build(cls, slot: Tensor, row: Tensor, by_row: Tensor, num_slots: int, num_rows: int) -> Slots:
+        """Slots from pairs (P,) of slot, each once, and row; ``by_row`` (P,) is the pairs' order by row."""
         is_empty = torch.ones(num_slots, dtype=torch.bool, device=slot.device).index_fill(0, slot, False)
         rows = slot.new_zeros(num_slots).index_copy(0, slot, row)
         starts = slot.new_zeros(num_rows + 1)
         starts[1:] = torch.bincount(row, minlength=num_rows).cumsum(0)
-        return cls(rows, is_empty.nonzero()[:, 0], slot[torch.argsort(row, stable=True)], starts)
+        return cls(rows, is_empty.nonzero()[:, 0], slot[by_row], starts)
 
 
 def take(table: Tensor, slots: Slots) -> Tensor:
@@ -145,8 +146,19 @@ class KernelMap:
     outputs: Slots
 
     @classmethod
-    def build(cls, offset: Tensor, source: Tensor, target: Tensor, num_sources: int, num_targets: int) -> KernelMap:
-        """A map from pairs (P,) ordered by offset."""
+    def build(
+        cls,
+        offset: Tensor,
+        source: Tensor,
+        target: Tensor,
+        num_sources: int,
+        num_targets: int,
+        mirrored: bool = False,
+    ) -> KernelMap:
+        """A map from pairs (P,) ordered by offset.
+
+        ``mirrored`` vouches that pair P - 1 - p is pair p the other way round, which saves a sort.
+        """
         used, counts = torch.unique_consecutive(offset, return_counts=True)
         length = min(int(counts.max()), -(-2 * len(offset) // len(used))) if len(used) else 0
         blocks = -(-counts // length) if length else counts
@@ -154,10 +166,12 @@ class KernelMap:
         shift = torch.repeat_interleave(first_block * length - first_pair, counts)
         slot = torch.arange(len(offset), device=offset.device) + shift
         num_slots = int(blocks.sum()) * length
+        by_target = torch.argsort(target, stable=True)
+        by_source = len(offset) - 1 - by_target if mirrored else torch.argsort(source, stable=True)
         return cls(
             torch.repeat_interleave(used, blocks),
-            Slots.build(slot, source, num_slots, num_sources),
-            Slots.build(slot, target, num_slots, num_targets),
+            Slots.build(slot, source, by_source, num_slots, num_sources),
+            Slots.build(slot, target, by_target, num_slots, num_targets),
         )
 
     def reversed(self) -> KernelMap:

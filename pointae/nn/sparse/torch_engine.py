@@ -27,7 +27,7 @@ class TorchLevel(Level):
     @cached_property
     def _neighbours(self) -> KernelMap:
         pairs = neighbour_pairs(self.indices, self.spatial_shape, self.kernel_size)
-        return KernelMap.build(*pairs, len(self.indices), len(self.indices))
+        return KernelMap.build(*pairs, len(self.indices), len(self.indices), mirrored=True)
 
     @cached_property
     def _children(self) -> KernelMap:
