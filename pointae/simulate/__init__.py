@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from pointae.config import PatternSource, TorchSource
+from pointae.errors import DataError
 from pointae.hits import HitBatch
-from pointae.simulate.patterns import simulate_patterns
-from pointae.simulate.torch_detector import simulate_torch
+from pointae.simulate.patterns import points_per_event, simulate_patterns
+from pointae.simulate.torch_detector import photons_per_event, simulate_torch
 
-SIMULATORS: dict[str, Callable[..., HitBatch]] = {"torch": simulate_torch, "patterns": simulate_patterns}
-"""Simulators by the kind of their settings."""
-_CHUNK = 1000
-"""Events at a time; more would not fit the processor's cache."""
+SIMULATORS: dict[str, tuple[Callable[..., HitBatch], Callable[[Any], int]]] = {
+    "torch": (simulate_torch, photons_per_event),
+    "patterns": (simulate_patterns, points_per_event),
+}
+"""By the kind of the settings: the simulator, and about how many points it holds for an event."""
+_CHUNK_POINTS = 400_000
+"""Points held at a time: enough to hide the cost of a call, few enough for the processor's cache."""
 
 
 def simulate_events(source: TorchSource | PatternSource, seed: int, index: Tensor, epoch: int = 0) -> HitBatch:
     """Events of a simulated source.
 
-    A pure function of ``(seed, epoch, number)`` for each event: it is bit-identical alone or in
-    any batch.
+    Each event is a pure function of the settings, the seed, the epoch and its own number: it is
+    bit-identical alone or in any batch.
 
     Args:
         source: the settings.
@@ -30,9 +36,15 @@ def simulate_events(source: TorchSource | PatternSource, seed: int, index: Tenso
         epoch: epoch of a training with fresh events, else 0.
 
     Returns:
-        B events with ``signal``, ``track``, ``origin`` and ``event_id`` = ``index``. The order of
-        an event's hits says nothing about their origin.
+        B events with ``signal``, ``track``, ``origin`` and ``event_id`` = ``index``. The hits of
+        an event are sorted by cell, one hit a cell, so their order says nothing about their origin.
+
+    Raises:
+        DataError: ``index`` is not (B,) int64, or the settings' noise cannot be lit.
+        ConfigError: a mixture without shares.
     """
-    simulate = SIMULATORS[source.kind]
-    chunks = index.split(_CHUNK) if len(index) else (index,)
+    if index.dtype != torch.int64 or index.ndim != 1:
+        raise DataError(f"index must be (B,) int64, got {tuple(index.shape)} {index.dtype}")
+    simulate, size = SIMULATORS[source.kind]
+    chunks = index.tensor_split(1 + len(index) * size(source) // _CHUNK_POINTS)
     return HitBatch.concat([simulate(source, seed, chunk, epoch) for chunk in chunks])

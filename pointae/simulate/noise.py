@@ -9,11 +9,11 @@ from torch import Tensor
 
 from pointae import draws
 from pointae.config import TorchSource
-from pointae.errors import DataError
+from pointae.errors import ConfigError, DataError
 from pointae.hits import ORIGINS
 from pointae.simulate import module as m
 from pointae.simulate.digitise import CELL_BITS, cells_of_bits, first_in_cell
-from pointae.simulate.photons import count_photons, follow_photons, photon_numbers
+from pointae.simulate.photons import count_photons, follow_photons
 from pointae.simulate.tracks import draw_tracks
 
 Stream = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
@@ -26,9 +26,11 @@ and each continues the one before.
 KINDS = {"uniform": "uniform", "tracks": "track", "crossing": "crossing"}
 """Mode of the settings and the origin that its hits are given."""
 
+HITS_PER_TRACK = {"tracks": 17.0, "crossing": 1.7}
+"""Hits that a track is sure enough to give, from which the number of tracks is guessed."""
 _SPREAD = 0.2
 """ns; collisions of one crossing are within plus or minus this of each other."""
-_MAX_BLOCKS = 50
+_MAX_BLOCKS = 12
 
 
 def noise_streams(source: TorchSource, keys: Tensor, module_x: Tensor, sigma_t: Tensor) -> dict[str, Stream]:
@@ -49,22 +51,23 @@ def noise_streams(source: TorchSource, keys: Tensor, module_x: Tensor, sigma_t: 
         words = draws.bits(draws.derive(keys, f"uniform {block}").index_select(0, event), number)
         return event, cells_of_bits(words)
 
-    def of_tracks(step: str, window_start: float, hits_per_track: float) -> Stream:
+    def of_tracks(step: str, window_start: float) -> Stream:
         def stream(rows: Tensor, wanted: Tensor, block: int) -> tuple[Tensor, Tensor]:
-            row, number = draws.numbered((wanted / hits_per_track).long() + 2)
+            row, number = draws.numbered((wanted / HITS_PER_TRACK[step]).long() + (2 << block))
             event = rows.index_select(0, row)
-            key = draws.derive(draws.derive(keys, f"{step} {block}").index_select(0, event), number)
-            time = (draws.uniform(draws.derive(key, "time"), 0).double() * 2 - 1) * _SPREAD
-            tracks = draw_tracks(event, key, module_x[event], time, source.momentum_gev)
-            photons = follow_photons(tracks, *photon_numbers(count_photons(tracks)), sigma_t[event], window_start)
+            block_keys = draws.derive(keys, f"{step} {block}")
+            time = draws.uniform(draws.derive(block_keys, "time").index_select(0, event), number).double()
+            time = (time * 2 - 1) * _SPREAD
+            tracks = draw_tracks(event, number, block_keys, module_x[event], time, source.momentum_gev)
+            photons = follow_photons(tracks, draws.numbered(count_photons(tracks)), sigma_t[event], window_start)
             return event.index_select(0, photons.track), photons.cell
 
         return stream
 
     return {
         "uniform": uniform,
-        "tracks": of_tracks("tracks", m.WINDOW_START, 17.0),
-        "crossing": of_tracks("crossing", m.WINDOW_START + m.CROSSING, 1.7),
+        "tracks": of_tracks("tracks", m.WINDOW_START),
+        "crossing": of_tracks("crossing", m.WINDOW_START + m.CROSSING),
     }
 
 
@@ -73,6 +76,8 @@ def noise_counts(source: TorchSource, noise: Tensor) -> dict[str, Tensor]:
     if source.noise_mode != "mixture":
         return {source.noise_mode: noise}
     total = sum(source.mixture.values())
+    if total <= 0:
+        raise ConfigError("the mixture of noise has no share above 0")
     counts: dict[str, Tensor] = {}
     shares, before = 0.0, torch.zeros_like(noise)
     for kind, share in source.mixture.items():

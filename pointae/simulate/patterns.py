@@ -55,6 +55,12 @@ def simulate_patterns(source: PatternSource, seed: int, index: Tensor, epoch: in
     )
 
 
+def points_per_event(source: PatternSource) -> int:
+    """About how many points are drawn for an event: its size in memory."""
+    crosses = max(source.crosses) if isinstance(source.crosses, tuple) else source.crosses
+    return 1 + max(source.points * max(crosses, 1), 2 * _LEG)
+
+
 def pattern_kinds(mixture: Mapping[Any, float], index: Tensor) -> Tensor:
     """Which pattern each event has: number of the kind in ``mixture``, (B,) int64.
 

@@ -7,7 +7,8 @@ are dropped as soon as it is known and nothing depends on who else is being foll
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,12 +20,14 @@ from pointae.simulate.focusing import focus
 from pointae.simulate.quartz import HC, attenuation_length, group_index, refractive_index, spectrum
 from pointae.simulate.tracks import Tracks
 
-_DRAWS = 3
-"""Words drawn a photon: emission, survival, detection."""
+MEAN_PHOTONS = 83
+"""Photons of a track on average."""
+_EMISSION, _TRAVEL, _DETECTION = range(3)
+"""Words drawn a photon."""
 _FORWARD_PER_UP = (math.tan(0.435), math.tan(0.870))
 """k_z / |k_y| of light that can reach a row (0.445 to 0.855 rad), with room for smearing."""
 _GROUP_INDEX_BOUNDS = (1.46, 1.83)
-"""Generous bounds of the group index between 1.75 and 6.2 eV."""
+"""Bounds of the group index between 1.75 and 6.2 eV."""
 _LONGEST_BLOCK = 300.0
 """mm, above any path inside the focusing block."""
 _LARGEST_NORMAL = 6.0
@@ -54,9 +57,9 @@ class Photons:
 
 @dataclass(frozen=True, eq=False)
 class _Light:
-    """Photons on their way: row of the track, number, energy, squared wavelength, index, direction."""
+    """Emitted photons: track, number, energy (eV), squared wavelength (um^2), index, unit vector."""
 
-    row: Tensor
+    track: Tensor
     number: Tensor
     energy: Tensor
     wavelength2: Tensor
@@ -66,184 +69,176 @@ class _Light:
     kz: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class _Arrival:
+    """Photons in the plane of the detectors, after all losses on the way.
+
+    ``depth`` is the z of the emission, ``side`` the place across the unfolded plates in plate
+    widths, ``height`` the place on the detectors; mm.
+    """
+
+    track: Tensor
+    number: Tensor
+    energy: Tensor
+    wavelength2: Tensor
+    index: Tensor
+    ky: Tensor
+    depth: Tensor
+    path: Tensor
+    side: Tensor
+    height: Tensor
+
+
 def mean_photons(tracks: Tracks) -> Tensor:
     """(T,) float64, mean number of photons of each track that the detectors' efficiency leaves."""
     table = spectrum(tracks.x.device)
-    slant = (1 + tracks.slope_x.square() + tracks.slope_y.square()).sqrt()
-    return table.mean_photons(table.rows(tracks.inverse_beta)) * slant
+    return table.mean_photons(table.rows(tracks.inverse_beta)) * tracks.slant
+
+
+def count_photons(tracks: Tracks) -> Tensor:
+    """(T,) int64, Poisson number of photons of each track, at most ``RAW_PHOTONS``."""
+    # Arrivals of a Poisson process in [0, mean): the gaps between them are exponential.
+    key = draws.derive(tracks.key, "number of photons")[:, None]
+    pairs = draws.uniform_pair(key, torch.arange(m.RAW_PHOTONS // 2, device=key.device))
+    arrivals = torch.stack(pairs, dim=2).flatten(1).log_().neg_().double().cumsum(1)
+    return (arrivals < mean_photons(tracks)[:, None]).sum(1)
 
 
 def follow_photons(
-    tracks: Tracks, rows: Tensor, numbers: Tensor, sigma_t: Tensor, window_start: float = m.WINDOW_START
+    tracks: Tracks,
+    photons: tuple[Tensor, Tensor],
+    sigma_t: Tensor,
+    window_start: float = m.WINDOW_START,
 ) -> Photons:
     """Emit photons, send them through plate and block, and digitise those that arrive.
 
     Args:
         tracks: T tracks.
-        rows: (N,) int64, track of each photon.
-        numbers: (N,) int64, number of each photon under its track.
+        photons: track row (N,) and number under its track (N,) of each photon, int64.
         sigma_t: (T,) float64, ns, resolution of the arrival time.
         window_start: ns, start of the 25 ns window; one crossing later for light that is late.
     """
-    light = _emit(tracks, rows, numbers, sigma_t, window_start)
-    return _detect(tracks, light, sigma_t, window_start)
+    light = _emit(tracks, *photons, sigma_t, window_start)
+    return _digitise(tracks, _travel(tracks, light), sigma_t, window_start)
 
 
-def _emit(tracks: Tracks, rows: Tensor, numbers: Tensor, sigma_t: Tensor, window_start: float) -> _Light:
+def _emit(tracks: Tracks, row: Tensor, number: Tensor, sigma_t: Tensor, window_start: float) -> _Light:
     """Energies and directions of light, of which only what may arrive is kept."""
-
-    def at(value: Tensor) -> Tensor:
-        return value.float().index_select(0, rows)
-
-    table = spectrum(rows.device)
-    slant = (1 + tracks.slope_x.square() + tracks.slope_y.square()).sqrt()
-    dx, dy, dz = tracks.slope_x / slant, tracks.slope_y / slant, 1 / slant
-    # Of two axes across the flight, `across` has no z component.
+    table = spectrum(row.device)
+    dx, dy, dz = tracks.slope_x / tracks.slant, tracks.slope_y / tracks.slant, 1 / tracks.slant
+    # Two unit vectors across the flight; the second has no z component.
     up = (dx.square() + dy.square()).sqrt().clamp(min=1e-12)
-    u, v = draws.uniform_pair(tracks.key.index_select(0, rows), numbers * _DRAWS)
-    energy = table.energies(table.rows(tracks.inverse_beta).index_select(0, rows), u)
+    u, v = draws.uniform_pair(tracks.key.index_select(0, row), number * 3 + _EMISSION)
+    energy = table.energies(table.rows(tracks.inverse_beta).index_select(0, row), u)
     wavelength2 = (HC / energy).square()
     index = refractive_index(wavelength2)
-    cosine = at(tracks.inverse_beta) / index
+    cosine = _of(row, tracks.inverse_beta) / index
     sine = (1 - cosine * cosine).clamp(min=0).sqrt()
-    angle = v.mul_(2 * math.pi)
-    along, across = sine * angle.cos(), sine * angle.sin()
-    ky = along * at(dy * dz / up) + across * at(dx / up) + cosine * at(dy)
-    kz = cosine * at(dz) - along * at(up)
+    azimuth = v.mul_(2 * math.pi)
+    along, across = sine * azimuth.cos(), sine * azimuth.sin()
+    ky = along * _of(row, dy * dz / up) + across * _of(row, dx / up) + cosine * _of(row, dy)
+    kz = cosine * _of(row, dz) - along * _of(row, up)
 
     steep = ky.abs()
     keep = (kz > steep * _FORWARD_PER_UP[0]) & (kz < steep * _FORWARD_PER_UP[1])
     keep &= index * index * (1 - kz * kz) > m.INDEX_AIR**2
-    keep &= _in_time(tracks, at, ky, sigma_t, window_start)
+    keep &= _in_time(tracks, row, ky, sigma_t, window_start)
     kept = keep.nonzero()[:, 0]
 
     def take(value: Tensor) -> Tensor:
         return value.index_select(0, kept)
 
-    row = take(rows)
-    kx = take(along) * (dx * dz / up).float().index_select(0, row)
-    kx = kx - take(across) * (dy / up).float().index_select(0, row)
-    kx = kx + take(cosine) * dx.float().index_select(0, row)
-    return _Light(row, take(numbers), take(energy), take(wavelength2), take(index), kx, take(ky), take(kz))
+    track = take(row)
+    kx = take(along) * _of(track, dx * dz / up) - take(across) * _of(track, dy / up) + take(cosine) * _of(track, dx)
+    return _Light(track, take(number), take(energy), take(wavelength2), take(index), kx, take(ky), take(kz))
 
 
-def _in_time(tracks: Tracks, at, ky: Tensor, sigma_t: Tensor, window_start: float) -> Tensor:  # type: ignore[no-untyped-def]
-    """Whether light may arrive inside the window, from bounds of its path and speed."""
-    steep = ky.abs()
-    climb = tracks.slope_y * m.PLATE_DEPTH
-    height = torch.where(ky > 0, at(m.BEVEL_BASE - tracks.y), at(m.BEVEL_BASE + m.PLATE_HEIGHT + tracks.y))
+def _in_time(tracks: Tracks, row: Tensor, ky: Tensor, sigma_t: Tensor, window_start: float) -> Tensor:
+    """Whether light may arrive inside the window: its way is its height over |k_y| and little more."""
     blur = _LARGEST_NORMAL * sigma_t
-    latest = (window_start + m.CROSSING - tracks.time + blur) * (m.SPEED_OF_LIGHT / _GROUP_INDEX_BOUNDS[0])
-    keep = height - at(climb) < at(latest) * steep
+    climb = tracks.slope_y * m.PLATE_DEPTH
+    up, down = m.BEVEL_BASE - tracks.y, m.BEVEL_BASE + m.PLATE_HEIGHT + tracks.y
+    slowest, fastest = (m.SPEED_OF_LIGHT / bound for bound in reversed(_GROUP_INDEX_BOUNDS))
+    longest = ((window_start + m.CROSSING - tracks.time + blur) * fastest).clamp(min=1e-6)
+    keep = (ky > _of(row, (up - climb).clamp(min=0) / longest)) | (ky < _of(row, -down / longest))
     if window_start > m.WINDOW_START:
-        earliest = (window_start - tracks.time - blur) * (m.SPEED_OF_LIGHT / _GROUP_INDEX_BOUNDS[1]) - _LONGEST_BLOCK
-        keep &= height + at(climb) > at(earliest) * steep
+        shortest = ((window_start - tracks.time - blur) * slowest - _LONGEST_BLOCK).clamp(min=1e-6)
+        keep &= (ky < _of(row, up / shortest)) & (ky > _of(row, -(down + climb) / shortest))
     return keep
 
 
-def _detect(tracks: Tracks, light: _Light, sigma_t: Tensor, window_start: float) -> Photons:
-    """Way through plate and block, losses, and digitisation."""
-
-    def at(value: Tensor) -> Tensor:
-        return value.float().index_select(0, light.row)
-
-    key = tracks.key.index_select(0, light.row)
-    u, survival = draws.uniform_pair(key, light.number * _DRAWS + 1)
+def _travel(tracks: Tracks, light: _Light) -> _Arrival:
+    """Through the plate and the block, with all losses on the way."""
+    row, (kx, ky, kz) = light.track, (light.kx, light.ky, light.kz)
+    u, survival = draws.uniform_pair(tracks.key.index_select(0, row), light.number * 3 + _TRAVEL)
     z = u.mul_(m.PLATE_DEPTH)
-    x, y = at(tracks.x) + z * at(tracks.slope_x), at(tracks.y) + z * at(tracks.slope_y)
+    x = _of(row, tracks.x) + z * _of(row, tracks.slope_x)
+    y = _of(row, tracks.y) + z * _of(row, tracks.slope_y)
     # Mirror images instead of reflections: light goes straight through a stack of plates.
-    steep, down = light.ky.abs(), light.ky < 0
-    height = torch.where(down, y + (m.BEVEL_BASE + m.PLATE_HEIGHT), m.BEVEL_BASE - y)
-    rise = height / steep
-    unfolded = (z + rise * light.kz) * (1 / m.PLATE_DEPTH)
+    steep, down = ky.abs(), ky < 0
+    climb = torch.where(down, y + (m.BEVEL_BASE + m.PLATE_HEIGHT), m.BEVEL_BASE - y)
+    rise = climb / steep
+    unfolded = (z + rise * kz) * (1 / m.PLATE_DEPTH)
     bounces = unfolded.floor()
-    within = (unfolded - bounces) * m.PLATE_DEPTH
     # The bevel is at z = D, so the way to go ends at the next odd multiple of D.
-    odd = bounces - (bounces * 0.5).floor() * 2
-    depth = (odd + 1) * m.PLATE_DEPTH - within
-    at_detector, block_path, hit = focus(steep, light.kz, depth)
+    to_bevel = (bounces + _odd(bounces) + 1 - unfolded) * m.PLATE_DEPTH
+    height, block_path, hit = focus(steep, kz, to_bevel)
     path = rise + block_path
+    side = (x + kx * path) * (1 / m.PLATE_WIDTH) + 0.5
+    walls = side.floor().abs()
 
-    side = (x + light.kx * path) * (1 / m.PLATE_WIDTH) + 0.5
-    walls = side.floor()
-    sides = walls.abs()
-    index2, enough = light.index * light.index, m.INDEX_AIR**2
-    hit &= (height > 0) & (sides <= m.MAX_SIDE_REFLECTIONS)
-    hit &= ~down | (index2 * (1 - light.ky * light.ky) > enough)
-    hit &= (sides == 0) | (index2 * (1 - light.kx * light.kx) > enough)
-    roughness = index2 * light.kz.square() * bounces / light.wavelength2 * (4 * math.pi * m.ROUGHNESS) ** 2
+    index2, air2 = light.index * light.index, m.INDEX_AIR**2
+    hit &= (climb > 0) & (walls <= m.MAX_SIDE_REFLECTIONS)
+    hit &= ~down | (index2 * (1 - ky * ky) > air2)
+    hit &= (walls == 0) | (index2 * (1 - kx * kx) > air2)
+    roughness = index2 * kz.square() * bounces / light.wavelength2 * (4 * math.pi * m.ROUGHNESS) ** 2
     hit &= survival < (-roughness - path / attenuation_length(light.wavelength2)).exp()
-    return _digitise(tracks, light, sigma_t, window_start, hit.nonzero()[:, 0], z, path, side, walls, at_detector)
+    arrival = _Arrival(row, light.number, light.energy, light.wavelength2, light.index, ky, z, path, side, height)
+    return _take(arrival, hit.nonzero()[:, 0])
 
 
-def _digitise(
-    tracks: Tracks,
-    light: _Light,
-    sigma_t: Tensor,
-    window_start: float,
-    kept: Tensor,
-    z: Tensor,
-    path: Tensor,
-    side: Tensor,
-    walls: Tensor,
-    at_detector: Tensor,
-) -> Photons:
-    def take(value: Tensor) -> Tensor:
-        return value.index_select(0, kept)
-
-    row, path, walls = take(light.row), take(path), take(walls)
-    sideways = take(side) - walls
-    x = torch.where(walls - (walls * 0.5).floor() * 2 > 0, 1 - sideways, sideways) * m.PLATE_WIDTH
+def _digitise(tracks: Tracks, light: _Arrival, sigma_t: Tensor, window_start: float) -> Photons:
+    """Columns, rows and times of arrivals; those beside the detectors or out of the window are lost."""
+    row, walls = light.track, light.side.floor()
+    across = light.side - walls
+    x = torch.where(_odd(walls) > 0, 1 - across, across) * m.PLATE_WIDTH
     tube = (x * (1 / m.TUBE_PITCH)).floor()
     local = x - tube * m.TUBE_PITCH - m.TUBE_EDGE
-    column = tube * 8 + (local * (1 / m.COLUMN_WIDTH)).floor()
 
-    key = tracks.key.index_select(0, row)
-    sharing, jitter = draws.normal_pair(key, take(light.number) * _DRAWS + 2)
-    height = take(at_detector) + sharing * m.CHARGE_SHARING + m.TUBE_WIDTH / 2
-    slant = (1 + tracks.slope_x.square() + tracks.slope_y.square()).sqrt()
-    flight = (slant * tracks.inverse_beta / m.SPEED_OF_LIGHT).float().index_select(0, row)
-    start = (tracks.time - window_start).float().index_select(0, row)
-    speed = group_index(take(light.wavelength2), take(light.index)) * (1 / m.SPEED_OF_LIGHT)
-    time = start + take(z) * flight + speed * path + jitter * sigma_t.float().index_select(0, row)
-
-    inside = (local >= 0) & (local < m.TUBE_WIDTH) & (height > 0) & (height < m.TUBE_WIDTH)
-    inside &= (time >= 0) & (time < m.CROSSING)
-    seen = inside.nonzero()[:, 0]
-    axes = (
-        (column, m.COLUMNS),
-        ((height * (1 / m.ROW_HEIGHT)).floor(), m.ROWS),
-        ((time * (1 / m.TIME_BIN)).floor(), m.TIME_BINS),
+    sharing, jitter = draws.normal_pair(tracks.key.index_select(0, row), light.number * 3 + _DETECTION)
+    y = light.height + sharing * m.CHARGE_SHARING + m.TUBE_WIDTH / 2
+    emitted = _of(row, tracks.time - window_start) + light.depth * _of(row, tracks.slant * tracks.inverse_beta) * (
+        1 / m.SPEED_OF_LIGHT
     )
+    flight = group_index(light.wavelength2, light.index) * light.path * (1 / m.SPEED_OF_LIGHT)
+    t = emitted + flight + jitter * _of(row, sigma_t)
+
+    inside = (local >= 0) & (local < m.TUBE_WIDTH) & (y > 0) & (y < m.TUBE_WIDTH) & (t >= 0) & (t < m.CROSSING)
+    column, line, step = tube * 8 + local * (1 / m.COLUMN_WIDTH), y * (1 / m.ROW_HEIGHT), t * (1 / m.TIME_BIN)
+    kept = inside.nonzero()[:, 0]
     # A product may round up to the edge that its factor is below.
-    bins = (value.index_select(0, seen).long().clamp(max=bins - 1) for value, bins in axes)
-    kept = kept.index_select(0, seen)
-    return Photons(
-        row.index_select(0, seen),
-        pack_cells(*bins),
-        take(light.energy),
-        path.index_select(0, seen),
-        walls.index_select(0, seen).abs().int(),
-        take(light.ky) < 0,
+    bins = (
+        value.index_select(0, kept).long().clamp(max=count - 1)
+        for value, count in ((column, m.COLUMNS), (line, m.ROWS), (step, m.TIME_BINS))
     )
+    detected = _take(light, kept)
+    sides = walls.index_select(0, kept).abs().int()
+    return Photons(detected.track, pack_cells(*bins), detected.energy, detected.path, sides, detected.ky < 0)
 
 
-def count_photons(tracks: Tracks) -> Tensor:
-    """(T,) int64, Poisson number of photons of each track, at most :data:`RAW_PHOTONS`."""
-    mean = mean_photons(tracks)
-    if not len(mean):
-        return mean.long()
-    # Arrivals of a Poisson process in [0, mean): the gaps between them are exponential.
-    most = float(mean.max())
-    words = min(m.RAW_PHOTONS, math.ceil(most + 10 * math.sqrt(most) + 20)) // 2
-    key = draws.derive(tracks.key, "number of photons")
-    pairs = draws.uniform_pair(key[:, None], torch.arange(words, device=key.device))
-    arrivals = torch.stack(pairs, dim=2).flatten(1).log_().neg_().double().cumsum(1)
-    return (arrivals < mean[:, None]).sum(1)
+def _of(row: Tensor, value: Tensor) -> Tensor:
+    """(N,) float32, the tracks' (T,) value for each photon."""
+    return value.float().index_select(0, row)
 
 
-def photon_numbers(counts: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Track row and number of the photons ``first .. first + counts - 1`` of each track: (N,) and (N,) int64."""
-    rows = torch.repeat_interleave(counts)
-    starts = torch.repeat_interleave(counts.cumsum(0) - counts, counts, output_size=len(rows))
-    return rows, torch.arange(first, first + len(rows), device=counts.device) - starts
+def _odd(whole: Tensor) -> Tensor:
+    """1 for odd, 0 for even whole numbers in float."""
+    return whole - (whole * 0.5).floor() * 2
+
+
+Rows = TypeVar("Rows", _Light, _Arrival)
+
+
+def _take(value: Rows, kept: Tensor) -> Rows:
+    columns: dict[str, Any] = {spec.name: getattr(value, spec.name).index_select(0, kept) for spec in fields(value)}
+    return type(value)(**columns)

@@ -13,8 +13,8 @@ from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.simulate import module as m
 from pointae.simulate.digitise import CELL_BITS, batch_of_places
-from pointae.simulate.noise import light_cells, noise_counts, noise_streams
-from pointae.simulate.photons import count_photons, follow_photons, photon_numbers
+from pointae.simulate.noise import HITS_PER_TRACK, light_cells, noise_counts, noise_streams
+from pointae.simulate.photons import MEAN_PHOTONS, count_photons, follow_photons
 from pointae.simulate.tracks import Tracks, draw_module, draw_tracks
 
 _GEOMETRY = torch_geometry()
@@ -51,15 +51,13 @@ def torch_truth(source: TorchSource, seed: int, index: Tensor, epoch: int = 0) -
         epoch: epoch of a training with fresh events.
     """
     keys = draws.event_keys(seed, epoch, index, "torch")
-    counts = draws.integers_in(keys, 0, source.tracks)
-    event = torch.repeat_interleave(counts)
-    number = torch.arange(len(event), device=index.device) - (counts.cumsum(0) - counts)[event]
+    event, number = draws.numbered(draws.integers_in(keys, 0, source.tracks))
     module_x = draw_module(draws.derive(keys, "module"))
     # The tracks of an event come from one collision.
     time = draws.normal(keys, 1).double() * source.t0_sigma_ns
-    key = draws.derive(draws.derive(keys, "tracks")[event], number)
+    track_keys = draws.derive(keys, "tracks")
     return TorchTruth(
-        tracks=draw_tracks(event, key, module_x[event], time[event], source.momentum_gev),
+        tracks=draw_tracks(event, number, track_keys, module_x[event], time[event], source.momentum_gev),
         module_x=module_x,
         sigma_t=draws.uniform_in(keys, 2, source.sigma_t_ps) * 1e-3,
         signal=draws.integers_in(keys, 3, source.signal),
@@ -74,10 +72,7 @@ def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0
     row, cell = _signal(source, truth)
     place = (truth.tracks.event.index_select(0, row) << CELL_BITS) | cell
     origin = torch.zeros(len(row), dtype=torch.int8, device=index.device)
-    starts = truth.tracks.event.new_zeros(len(index)).scatter_reduce(
-        0, truth.tracks.event, torch.arange(len(truth.tracks), device=index.device), "amin", include_self=False
-    )
-    track = (row - starts.index_select(0, truth.tracks.event.index_select(0, row))).int()
+    track = truth.tracks.number.index_select(0, row).int()
 
     streams = noise_streams(source, truth.noise_keys, truth.module_x, truth.sigma_t)
     for kind, wanted in noise_counts(source, truth.noise).items():
@@ -86,11 +81,20 @@ def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0
     return batch_of_places(_GEOMETRY, place, index, signal=origin == 0, track=track, origin=origin)
 
 
+def photons_per_event(source: TorchSource) -> int:
+    """About how many photons and noise hits are followed for an event: its size in memory."""
+    tracks, noise = (max(bounds) if isinstance(bounds, tuple) else bounds for bounds in (source.tracks, source.noise))
+    kinds = source.mixture if source.noise_mode == "mixture" else {source.noise_mode: 1.0}
+    per_hit = {"uniform": 1.0} | {kind: MEAN_PHOTONS / hits for kind, hits in HITS_PER_TRACK.items()}
+    of_noise = sum(noise * share * per_hit[kind] for kind, share in kinds.items())
+    return 1 + tracks * m.RAW_PHOTONS // 2 + round(of_noise)
+
+
 def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     """Track row and cell of the signal hits."""
     tracks, sigma_t = truth.tracks, truth.sigma_t[truth.tracks.event]
     if source.signal_mode == "poisson":
-        photons = follow_photons(tracks, *photon_numbers(count_photons(tracks)), sigma_t)
+        photons = follow_photons(tracks, draws.numbered(count_photons(tracks)), sigma_t)
         return photons.track, photons.cell
     wanted = truth.signal[tracks.event]
     found = torch.zeros_like(wanted)
@@ -98,8 +102,8 @@ def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     # Half of the photons are enough for most tracks.
     half = m.RAW_PHOTONS // 2
     for first in (0, half):
-        numbers = photon_numbers(torch.where(found < wanted, half, 0), first)
-        photons = follow_photons(tracks, *numbers, sigma_t)
+        row, number = draws.numbered(torch.where(found < wanted, half, 0))
+        photons = follow_photons(tracks, (row, number + first), sigma_t)
         counts = torch.bincount(photons.track, minlength=len(tracks))
         rank = torch.arange(len(photons.track), device=wanted.device)
         rank += (found - counts.cumsum(0) + counts).index_select(0, photons.track)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ class Tracks:
 
     Args:
         event: (T,) int64, row of the track's event in its batch.
+        number: (T,) int64, its number in its event.
         key: (T,) int64, key of the track's own draws.
         x, y: (T,) mm, where it enters the plate, from the plate's centre.
         slope_x, slope_y: (T,) its direction, against z.
@@ -38,6 +40,7 @@ class Tracks:
     """
 
     event: Tensor
+    number: Tensor
     key: Tensor
     x: Tensor
     y: Tensor
@@ -51,13 +54,18 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.event)
 
+    @cached_property
+    def slant(self) -> Tensor:
+        """(T,) path through the plate over its depth."""
+        return (1 + self.slope_x.square() + self.slope_y.square()).sqrt()
+
     def select(self, rows: Tensor) -> Tracks:
         """The tracks of the given rows (index or mask)."""
         return Tracks(**{spec.name: getattr(self, spec.name)[rows] for spec in fields(self)})
 
 
 def draw_tracks(
-    event: Tensor, key: Tensor, module_x: Tensor, time: Tensor, momentum_gev: tuple[float, float]
+    event: Tensor, number: Tensor, keys: Tensor, module_x: Tensor, time: Tensor, momentum_gev: tuple[float, float]
 ) -> Tracks:
     """Tracks from the interaction point through a module of the upper row, evenly over its plate.
 
@@ -65,11 +73,13 @@ def draw_tracks(
 
     Args:
         event: (T,) int64, row of the track's event.
-        key: (T,) int64, one key a track.
-        module_x: (T,) float64, mm, centre of its module.
+        number: (T,) int64, number of the track in its event.
+        keys: (B,) int64, one an event.
+        module_x: (T,) float64, mm, centre of the track's module.
         time: (T,) float64, ns, time of its collision.
         momentum_gev: range of momenta.
     """
+    key = draws.derive(keys.index_select(0, event), number)
     across, along = (u.double() for u in draws.uniform_pair(key, 0))
     spin, species_draw = draws.uniform_pair(key, 1)
     low, high = (math.log(p) for p in momentum_gev)
@@ -83,6 +93,7 @@ def draw_tracks(
     flight = (x_global.square() + y_global.square() + DISTANCE**2).sqrt()
     return Tracks(
         event=event,
+        number=number,
         key=key,
         x=x,
         y=y,
