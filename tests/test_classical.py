@@ -105,10 +105,10 @@ def test_hard_but_legal_events(name):
     assert baseline.score(HitBatch.empty(GRID, 3)).shape == (0,)
     lonely = baseline.score(random_hits(6, [0, 1, 0, 1]))
     assert lonely.tolist() == [0, 0]
-    pile = HitBatch(GRID, torch.full((500, 3), 7, dtype=torch.int32), torch.tensor([0, 0, 500]))
+    pile = HitBatch(GRID, torch.full((20_000, 3), 7, dtype=torch.int32), torch.tensor([0, 0, 20_000]))
     assert baseline.score(pile).isfinite().all()
     for truth in (True, False):  # nothing to tune on: every choice is as good, none fails
-        labelled = pile.replace(signal=torch.full((500,), truth))
+        labelled = pile.replace(signal=torch.full((20_000,), truth))
         assert BASELINES[name]().fit(labelled).score(labelled).isfinite().all()
     empty = HitBatch.empty(GRID, 2).replace(signal=torch.zeros(0, dtype=torch.bool))
     assert BASELINES[name]().fit(empty).score(pile).isfinite().all()

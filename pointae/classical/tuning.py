@@ -10,7 +10,7 @@ import torch
 from pointae.classical.measures import Scale, window_crowding
 from pointae.errors import DataError
 from pointae.hits import HitBatch
-from pointae.metrics.per_hit import cut_at_retention, noise_removed_at
+from pointae.metrics.scores import cut_at_retention, noise_removed_at
 
 TUNING_HITS = 40_000
 """Hits of whole validation events that a search looks at; with more the choice hardly changes."""

@@ -11,20 +11,8 @@ from pointae.metrics.pattern import (
     false_positives_xyt,
     temporal_retention,
 )
-from pointae.metrics.per_hit import (
-    count_hits,
-    cut_at_retention,
-    f1,
-    iou,
-    noise_removed,
-    noise_removed_at,
-    purity,
-    purity_at_efficiency,
-    roc_auc,
-    roc_curve,
-    signal_retention,
-    snr_db,
-)
+from pointae.metrics.per_hit import count_hits, f1, iou, noise_removed, purity, signal_retention, snr_db
+from pointae.metrics.scores import cut_at_retention, noise_removed_at, purity_at_efficiency, roc_auc, roc_curve
 
 __all__ = [
     "DenoiseMetrics",

@@ -22,18 +22,8 @@ from pointae.metrics.pattern import (
     time_differences,
     timing_of,
 )
-from pointae.metrics.per_hit import (
-    HitCounts,
-    count_hits,
-    f1,
-    iou,
-    noise_removed_at,
-    purity,
-    purity_at_efficiency,
-    roc_auc,
-    share,
-    snr_db,
-)
+from pointae.metrics.per_hit import HitCounts, count_hits, f1, iou, purity, share, snr_db
+from pointae.metrics.scores import noise_removed_at, purity_at_efficiency, roc_auc
 
 
 def per_event_table(hits: HitBatch, threshold: float | None = None) -> dict[str, Tensor]:
