@@ -39,6 +39,8 @@ def reading(path: Path, title: str) -> Iterator[None]:
     try:
         yield
     except PointaeError as error:
+        if isinstance(error, DataError) and error.fix is None:
+            error.fix = "correct the file and read it again"
         raise error.at(path) from error.__cause__
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise DataError((error.strerror or "no such file").lower(), where=path, fix="check the path") from error
@@ -59,16 +61,18 @@ def writing(path: Path) -> Iterator[None]:
     """Tell any failure of the system inside as an error about ``path``.
 
     Raises:
-        StorageError: disk full, no permission, no such folder, ...
+        StorageError: disk full, no permission, ...
     """
     try:
         yield
     except PointaeError as error:
         raise error.at(path) from error.__cause__
-    except FileNotFoundError as error:
-        raise StorageError(f"folder {path.parent} does not exist", where=path, fix="make it first") from error
-    except OSError as error:
-        what = f"could not be written: {error.strerror or error}"
+    except (OSError, RuntimeError) as error:
+        # torch.save meets an OSError and raises a RuntimeError over it.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError):
+            raise
+        what = f"could not be written: {cause.strerror or cause}"
         raise StorageError(what, where=path, fix="check free space and permissions") from error
 
 

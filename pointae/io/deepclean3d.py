@@ -33,7 +33,8 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
     """The events of a bundle, ``events_per_block`` at a time, from a file mapped into memory."""
-    geometry, images = grid_of(assembler), read_bundle(path)
+    geometry = grid_of(assembler)
+    images = checked_size(read_bundle(path), geometry)
     for first in range(0, max(len(images), 1), events_per_block):
         yield hits_of(images[first : first + events_per_block], geometry, first)
 
@@ -49,8 +50,23 @@ def grid_of(assembler: Assembler) -> DetectorGeometry:
     return assembler.options.geometry or deepclean3d_geometry()
 
 
+def checked_size(images: Tensor, geometry: DetectorGeometry) -> Tensor:
+    """``images``, if they are real numbers (N, 1, Y, X) on the grid (X, Y, T).
+
+    Raises:
+        DataError: another size or type.
+    """
+    columns, rows, _ = geometry.spatial_shape
+    if images.ndim != 4 or images.shape[1:] != (1, rows, columns):
+        wanted = f"(N, 1, {rows}, {columns}) = (event, channel, row y, column x)"
+        raise DataError(f"images must be {wanted}, got {tuple(images.shape)}", fix="or name the geometry they have")
+    if images.is_complex() or images.dtype == torch.bool:
+        raise DataError(f"images must be real numbers, got {images.dtype}")
+    return images
+
+
 def hits_of(images: Tensor, geometry: DetectorGeometry, first: int = 0) -> HitBatch:
-    """The hits of images that have been checked.
+    """The hits of some images of a file.
 
     Args:
         images: (B, 1, Y, X), any real type.
@@ -58,14 +74,9 @@ def hits_of(images: Tensor, geometry: DetectorGeometry, first: int = 0) -> HitBa
         first: number of the first event in its file, for the error.
 
     Raises:
-        DataError: an image of another size, or a pixel that is not a whole step in 0..T.
+        DataError: a pixel that is not a whole step in 0..T.
     """
-    columns, rows, steps = geometry.spatial_shape
-    if images.ndim != 4 or images.shape[1:] != (1, rows, columns):
-        wanted = f"(N, 1, {rows}, {columns}) = (event, channel, row y, column x)"
-        raise DataError(f"images must be {wanted}, got {tuple(images.shape)}", fix="or name the geometry they have")
-    if images.is_complex() or images.dtype == torch.bool:
-        raise DataError(f"images must be real numbers, got {images.dtype}")
+    steps = geometry.spatial_shape[2]
     # Whole, finite and in range in one comparison each; nan fails the first.
     bad = ~((images >= 0) & (images <= steps))
     if images.is_floating_point():

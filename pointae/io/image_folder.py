@@ -19,7 +19,7 @@ from pointae.hits import HitBatch
 from pointae.images import pixel_values
 from pointae.io.assembly import Assembler
 from pointae.io.boundary import look, reading, sync
-from pointae.io.deepclean3d import EVENTS, fields_lost, grid_of, hits_of, read_bundle
+from pointae.io.deepclean3d import EVENTS, checked_size, fields_lost, grid_of, hits_of, read_bundle
 from pointae.io.image_file import read_image, write_image
 from pointae.io.output import WriteReport
 
@@ -59,8 +59,8 @@ def _pieces(path: Path, events: int, assembler: Assembler) -> Iterator[HitBatch]
             told = f"{DATA} and {labels.name} hold different files, e.g. {missing[0]}"
             raise DataError(told, fix="both must have the same names")
     for file in files:
-        images = _images(file)
-        truth = None if labels is None else _images(labels / file.name)
+        images = _images(file, geometry)
+        truth = None if labels is None else _images(labels / file.name, geometry)
         with reading(file, "images"):
             for at in range(0, len(images), events):
                 some = slice(at, at + events)
@@ -78,11 +78,11 @@ def _labelled(images: Tensor, truth: Tensor | None, geometry: DetectorGeometry, 
     return hits.replace(signal=pixel_values(truth, hits) == hits.coords[:, 2] + 1)
 
 
-def _images(file: Path) -> Tensor:
+def _images(file: Path, geometry: DetectorGeometry) -> Tensor:
     reader, magic = READERS[file.suffix]
     look(file, "images", (magic,), file.suffix)
     with reading(file, "images"):
-        return reader(file)
+        return checked_size(reader(file), geometry)
 
 
 def _files(path: Path) -> list[Path]:
@@ -107,7 +107,8 @@ class Sink:
 
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
         self._path = path
-        (path / DATA).mkdir(parents=True)
+        path.mkdir()
+        (path / DATA).mkdir()
         self._names: set[str] = set()
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +167,52 @@ def _array(file: h5py.File, name: str) -> h5py.Dataset:
     return array
 
 
+class _Disk(io.RawIOBase):
+    """A file that keeps a failure to write to itself, for :class:`Sink` to raise.
+
+    HDF5 that is told of one fails again on closing, and takes the process down at its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115  # closed by close()
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        while len(rest) and self.failure is None:
+            rest = rest[self._try(self._file.write, rest) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._try(self._file.truncate, size)
+
+    def _try(self, act: Callable[[Any], int], argument: Any) -> int:
+        try:
+            return act(argument)
+        except OSError as error:
+            self.failure = self.failure or error
+            return 0
+
+    def readinto(self, room: Any) -> int:
+        return self._file.readinto(room)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
 class Sink:
     """Writes a file; the first block decides which arrays it has."""
 
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
-        self._file = h5py.File(path, "x")
+        self._disk = _Disk(path)
+        self._file = h5py.File(self._disk, "w")
         self._attributes = attributes
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:
@@ -190,6 +232,7 @@ class Sink:
                 array[len(array) - len(values) :] = values
             else:
                 self._create(name, values)
+        self._raise_failure()
 
     def _create(self, name: str, values: Array) -> None:
         # Chunks fit what the first block shows of the size: whole pages for many rows, little waste for few.
@@ -205,3 +248,10 @@ class Sink:
     def close(self, complete: bool) -> None:
         """Close the file."""
         self._file.close()
+        self._disk.close()
+        if complete:
+            self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._disk.failure is not None:
+            raise self._disk.failure

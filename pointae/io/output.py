@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from pointae.errors import DataError, UsageError
+from pointae.errors import DataError, StorageError, UsageError
 from pointae.hits import HitBatch
 from pointae.io.boundary import sync, writing
 
@@ -35,15 +35,21 @@ class WriteReport:
     events_lost: int = 0
     fields_lost: tuple[str, ...] = ()
 
+    @property
+    def losses(self) -> str:
+        """What the format could not hold, in words; empty if it holds all."""
+        told = []
+        if self.hits_lost:
+            told.append(f"{self.hits_lost} hits that share a pixel are lost")
+        if self.events_lost:
+            told.append(f"{self.events_lost} events without hits are lost")
+        if self.fields_lost:
+            told.append(f"not kept in this format: {', '.join(self.fields_lost)}")
+        return "; ".join(told)
+
     def __str__(self) -> str:
         told = f"{self.path}: {self.events} events, {self.hits} hits"
-        if self.hits_lost:
-            told += f"; {self.hits_lost} hits that share a pixel are lost"
-        if self.events_lost:
-            told += f"; {self.events_lost} events without hits are lost"
-        if self.fields_lost:
-            told += f"; not kept in this format: {', '.join(self.fields_lost)}"
-        return told
+        return f"{told}; {self.losses}" if self.losses else told
 
 
 class Sink(Protocol):
@@ -83,6 +89,8 @@ class HitWriter:
         with writing(self._path):
             if self._path.is_dir():
                 raise UsageError("is a folder that exists already", fix="choose another name or remove it")
+            if not self._path.parent.is_dir():
+                raise StorageError(f"folder {self._path.parent} does not exist", fix="make it first")
             self._sink = self._make_sink(self._temporary, self._attributes)
         return self
 

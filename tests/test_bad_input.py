@@ -1,0 +1,442 @@
+"""What is not a file of hits is told in one line: which file, which event, which field, what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from pointae.errors import DataError, StorageError, UsageError
+from pointae.geometry import even_geometry, torch_geometry
+from pointae.hits import HitBatch
+from pointae.io import read_blocks, read_hits, write_hits
+
+GRID = even_geometry((88, 128, 1000))
+Arrays = dict[str, object]
+
+
+def good() -> dict[str, np.ndarray]:
+    """Two events of two and one hits."""
+    coords = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.int64)
+    return {"coords": coords, "offsets": np.array([0, 2, 3])}
+
+
+def to_h5(path: Path, arrays: Arrays) -> None:
+    with h5py.File(path, "w") as file:
+        for name, values in arrays.items():
+            file[name] = values
+
+
+def to_npz(path: Path, arrays: Arrays) -> None:
+    np.savez(path, **arrays)
+
+
+def to_csv(path: Path, arrays: Arrays) -> None:
+    columns = {"event": np.repeat(np.arange(2), np.diff(arrays["offsets"]))}
+    columns |= dict(zip("xyt", np.asarray(arrays["coords"]).T, strict=True))
+    columns |= {name: values for name, values in arrays.items() if name not in ("coords", "offsets")}
+    rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
+    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]))
+
+
+WRITERS: dict[str, Callable[[Path, Arrays], None]] = {".h5": to_h5, ".npz": to_npz, ".csv": to_csv}
+
+
+def refused(path: Path, *told: str, kind: type = DataError, **options: object) -> None:
+    """Both ways of reading fail alike, in one line that begins with the file, and nothing is written."""
+    before = sorted(path.parent.rglob("*"))
+    for read in (read_hits, lambda path, **options: list(read_blocks(path, 1, **options))):
+        with pytest.raises(kind) as error:
+            read(path, geometry=options.get("geometry", GRID), **{k: v for k, v in options.items() if k != "geometry"})
+        line = str(error.value)
+        assert line.startswith(str(path)), line
+        assert "\n" not in line
+        assert error.value.fix, line
+        for words in told:
+            assert words in line
+        assert error.value.exit_code == {DataError: 3, StorageError: 5}[kind]
+    assert sorted(path.parent.rglob("*")) == before
+
+
+# ---- values -----------------------------------------------------------------------------------------------
+
+VALUES = {
+    "negative": (-1, "x = -1", "hit 1 of event 0"),
+    "outside": (88, "x = 88", "hit 1 of event 0", "0..87"),
+    "2^40": (1 << 40, "1099511627776", "hit 1 of event 0"),
+    "2^63": (1 << 63, "9223372036854775808"),
+}
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("case", VALUES)
+def test_impossible_coordinates(tmp_path, ending, case):
+    value, *told = VALUES[case]
+    arrays = good()
+    arrays["coords"] = arrays["coords"].astype(np.uint64 if value >= 1 << 63 else np.int64)
+    arrays["coords"][1, 0] = value
+    WRITERS[ending](tmp_path / f"a{ending}", arrays)
+    refused(tmp_path / f"a{ending}", *told)
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_values_that_are_not_finite(tmp_path, ending, value):
+    tot = np.array([[1.0], [2.0], [value]])
+    extra = {"tot": tot[:, 0]} if ending == ".csv" else {"features": tot}
+    WRITERS[ending](tmp_path / f"a{ending}", good() | extra)
+    refused(tmp_path / f"a{ending}", "tot" if ending == ".csv" else "feature_0", "hit 0 of event 1", "not finite")
+
+
+@pytest.mark.parametrize("text", ["1.5", "nan", "inf", "abc", "", "1e30", "0x10"])
+def test_table_cells_that_are_no_bin_numbers(tmp_path, text):
+    (tmp_path / "a.csv").write_text(f"event,x,y,t\n0,1,2,3\n0,1,2,{text}\n")
+    refused(tmp_path / "a.csv", f"t = '{text}'", "line 3")
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"coords": np.zeros((3, 3))}, "coords must be whole numbers of an integer type, got float64"),
+        ({"coords": np.zeros((3, 4), int)}, "coords must have shape (any, 3), got (3, 4)"),
+        ({"coords": np.zeros(9, int)}, "coords must have shape (any, 3), got (9,)"),
+        ({"coords": np.array([[b"1", b"2", b"3"]] * 3)}, "coords must be whole numbers"),
+        ({"offsets": np.array([0, 2, 1, 3])}, "offsets run backwards at event 1: 2 then 1"),
+        ({"offsets": np.array([0, 2, 9])}, "got 0 to 9"),
+        ({"offsets": np.array([1, 2, 3])}, "got 1 to 3"),
+        ({"offsets": np.array([0, 2])}, "got 0 to 2"),
+        ({"offsets": np.empty(0, int)}, "offsets must be (E + 1,) integers"),
+        ({"offsets": np.array([[0, 3]])}, "offsets must be (E + 1,) integers"),
+        ({"offsets": np.array([0.0, 3.0])}, "offsets must be whole numbers"),
+        ({"offsets": np.array([0, 1 << 63], np.uint64)}, "offsets = 9223372036854775808"),
+        ({"signal": np.array([0, 1, 2])}, "signal must be true or false"),
+        ({"signal": np.array([0.0, 1.0, 1.0])}, "signal must be true or false"),
+        ({"signal": np.ones(2, bool)}, "signal must have shape (3), got (2,)"),
+        ({"track": np.array([0, 1, 1 << 40])}, "track = 1099511627776 does not fit int32: hit 0 of event 1"),
+        ({"track": np.zeros(3)}, "track must be whole numbers"),
+        ({"score": np.array([0.5, np.nan, 1])}, "score is not finite: hit 1 of event 0"),
+        ({"score": np.array(["a", "b", "c"], "S1")}, "score must be real numbers"),
+        ({"features": np.zeros(3)}, "features must have shape (3, any), got (3,)"),
+        ({"features": np.zeros((2, 1))}, "features must have shape (3, any), got (2, 1)"),
+        ({"event_id": np.arange(3)}, "event_id must have shape (2), got (3,)"),
+        ({"event_id": np.zeros(2)}, "event_id must be whole numbers"),
+        ({"hit_id": np.array([0, 1, 1 << 63], np.uint64)}, "hit_id = 9223372036854775808"),
+    ],
+)
+def test_arrays_of_another_type_or_shape(tmp_path, ending, change, told):
+    WRITERS[ending](tmp_path / f"a{ending}", good() | change)
+    refused(tmp_path / f"a{ending}", told)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz"])
+@pytest.mark.parametrize("missing", ["coords", "offsets"])
+def test_files_without_what_makes_them_hits(tmp_path, ending, missing):
+    arrays = good()
+    del arrays[missing]
+    WRITERS[ending](tmp_path / f"a{ending}", arrays)
+    refused(tmp_path / f"a{ending}", f"has no {missing}")
+
+
+@pytest.mark.parametrize("shape", [[88, 128], [88, 0, 1000], "wide", [1, 2, float("nan")]])
+def test_attributes_that_describe_no_grid(tmp_path, shape):
+    to_npz(tmp_path / "a.npz", good() | {"attributes": np.array(json.dumps({"spatial_shape": shape}))})
+    refused(tmp_path / "a.npz", "attributes describe no grid")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0,1,2,3\n0,4,5,6\n", "has no column event, x, y, t"),
+        ("event;x;y;t\n0;1;2;3\n", "has no column"),
+        ("event,x,y,t,x\n0,1,2,3,4\n", "two columns called 'x'"),
+        ("event,x,y,t\n0,1,2,3\n0,1,2\n", "line 3 has 3 fields, the header 4"),
+        ("event,x,y,t\n0,1,2,3\n\n0,1,2,3\n", "line 3 has 0 fields"),
+        ("event,x,y,t,signal\n0,1,2,3,maybe\n", "signal = 'maybe' in line 2 is not 0 or 1"),
+        ("event,x,y,t,tot\n0,1,2,3,high\n", "tot = 'high' in line 2 is not a number"),
+        ("event,x,y,t,track\n0,1,2,3,3000000000\n", "track = 3000000000 does not fit int32"),
+        ('event,x,y,t\n"0,1,2,3\n', "CSV"),
+        ("event,x,y,t\n" + "9" * (3 << 20), "line of more than"),
+    ],
+)
+def test_tables_that_are_none(tmp_path, text, told):
+    (tmp_path / "a.csv").write_text(text)
+    refused(tmp_path / "a.csv", told)
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    (tmp_path / "a.csv").write_bytes("event,x,y,t\n0,1,2,3\n".encode("utf-16"))
+    refused(tmp_path / "a.csv", "utf-8")
+
+
+# ---- whole files ------------------------------------------------------------------------------------------
+
+
+def written(path: Path) -> bytes:
+    """A good file of the format that ``path`` names."""
+    hits = HitBatch(torch_geometry(), torch.tensor([[1, 2, 3]]).int(), torch.tensor([0, 1]))
+    if path.suffix == ".tpx3":
+        recordings = Path(__file__).parent / "data" / "timepix3"
+        path.write_bytes((recordings / "raw_00.tpx3").read_bytes())
+        return path.read_bytes()
+    write_hits(path, hits)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".csv", ".pt", ".npy", ".tpx3"])
+def test_empty_truncated_and_foreign_files(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    whole = written(path)
+    assert read_hits(path).batch_size in (0, 1)
+    path.write_bytes(b"")
+    refused(path, "empty (0 bytes)")
+    if ending != ".csv":
+        for length in (3, 7, len(whole) // 3 | 1, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            refused(path)
+        path.write_bytes(bytes(200))
+        refused(path, "begins with")
+    for other in {".h5", ".npz", ".npy"} - {ending} - ({".npz"} if ending == ".pt" else set()):
+        path.write_bytes(written(tmp_path / f"b{other}"))
+        refused(path, "correct the ending")
+
+
+@pytest.mark.parametrize("ending", [".npz", ".pt", ".npy"])
+def test_flipped_bytes_are_an_error_or_harmless_never_a_crash(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    whole = bytearray(written(path))
+    for at in range(0, min(len(whole), 2000), 37):
+        damaged = whole.copy()
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        with suppress(DataError):
+            read_hits(path)
+
+
+def test_an_archive_of_the_wrong_kind(tmp_path):
+    written(tmp_path / "b.npz")
+    os.replace(tmp_path / "b.npz", tmp_path / "a.pt")
+    refused(tmp_path / "a.pt")
+    written(tmp_path / "b.pt")
+    os.replace(tmp_path / "b.pt", tmp_path / "a.npz")
+    refused(tmp_path / "a.npz", "has no coords and no offsets")
+
+
+def test_missing_files_folders_and_endings(tmp_path):
+    for name in ("none.h5", "none.csv", "none"):
+        refused(tmp_path / name, "no such file", "check the path")
+    (tmp_path / "a.txt").write_text("hello")
+    refused(tmp_path / "a.txt", "unknown ending '.txt'", ".h5")
+    (tmp_path / "folder").mkdir()
+    refused(tmp_path / "folder", "must hold .npy or .pt files")
+    with pytest.raises(UsageError, match="did you mean 'window_ns'"):
+        read_hits(tmp_path / "a.txt", windows_ns=3)
+    with pytest.raises(UsageError, match="keep, merge"):
+        read_hits(tmp_path / "a.txt", duplicates="drop")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path):
+    written(tmp_path / "a.npz")
+    (tmp_path / "a.npz").chmod(0)
+    refused(tmp_path / "a.npz", "ermission", kind=StorageError)
+
+
+# ---- images -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".pt", ".npy"])
+@pytest.mark.parametrize("value", [-1.0, 1001.0, 2.5, float("nan"), float("inf")])
+def test_pixels_that_are_no_steps(tmp_path, ending, value):
+    image = torch.zeros(1, 1, 128, 88, dtype=torch.float64)
+    image[0, 0, 12, 34] = value
+    path = tmp_path / f"a{ending}"
+    torch.save(image, path) if ending == ".pt" else np.save(path, image[0, 0].numpy())
+    refused(path, "x = 34, y = 12 of event 0", "1..1000")
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 88, 128), (2, 128, 88), (128, 88), (2, 3, 128, 88)])
+def test_bundles_of_another_shape(tmp_path, shape):
+    torch.save(torch.zeros(shape, dtype=torch.float64), tmp_path / "a.pt")
+    refused(tmp_path / "a.pt", "(N, 1, 128, 88)", str(shape))
+
+
+@pytest.mark.parametrize("image", [np.zeros((88, 128)), np.zeros((1, 128, 88)), np.zeros((128, 88), complex)])
+def test_images_of_another_shape_or_type(tmp_path, image):
+    np.save(tmp_path / "a.npy", image)
+    refused(tmp_path / "a.npy", "image")
+
+
+def test_a_bad_image_in_a_folder_is_named(tmp_path):
+    for i in range(3):
+        np.save(tmp_path / f"event_{i}.npy", np.zeros((128, 88 + (i == 1))))
+    with pytest.raises(DataError, match=r"event_1\.npy: images must be"):
+        read_hits(tmp_path)
+
+
+# ---- nothing is run, nothing explodes ---------------------------------------------------------------------
+
+
+class Boom:
+    """Leaves a trace when unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.trace,))
+
+
+def test_pickles_are_never_run(tmp_path):
+    trace, boom = tmp_path / "trace", Boom(tmp_path / "trace")
+    objects = np.array([boom, None], object)
+    (tmp_path / "a.pt").write_bytes(pickle.dumps(boom))
+    torch.save({"hits": boom}, tmp_path / "b.pt")
+    torch.save({"hits": torch.zeros(3)}, tmp_path / "c.pt")
+    np.save(tmp_path / "a.npy", objects)
+    np.savez(tmp_path / "a.npz", **good() | {"coords": objects})
+    np.savez(tmp_path / "b.npz", **good(), attributes=objects)
+    for name in ("a.pt", "b.pt", "c.pt", "a.npy", "a.npz", "b.npz"):
+        refused(tmp_path / name)
+    assert not trace.exists()
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def test_declared_sizes_are_not_believed(tmp_path):
+    huge = npy_header((1 << 40, 3))
+    (tmp_path / "a.npy").write_bytes(huge)
+    refused(tmp_path / "a.npy", "declares shape (1099511627776, 3)")
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("coords.npy", huge)
+        archive.writestr("offsets.npy", npy_header((0,)))
+    refused(tmp_path / "a.npz", "coords declares shape")
+    with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("coords.npy", npy_header((1 << 23, 3)) + bytes(3 << 26))
+        archive.writestr("offsets.npy", npy_header((0,)))
+    refused(tmp_path / "b.npz", "coords declares 201,326,7", "exhaust the memory")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("coords", shape=(1 << 40, 3), dtype="i8", chunks=(1024, 3))
+        file["offsets"] = np.array([0, 1 << 40])
+    refused(tmp_path / "a.h5", "coords declares", "exhaust the memory")
+    torch.save(torch.zeros(1, dtype=torch.float64).expand(1 << 30, 1, 128, 88), tmp_path / "a.pt")
+    refused(tmp_path / "a.pt", "larger than its file")
+
+
+@pytest.mark.parametrize(
+    "name", ["../coords.npy", "/coords.npy", "a/../../coords.npy", "..\\coords.npy", "C:coords.npy"]
+)
+def test_members_that_leave_an_archive(tmp_path, name):
+    for path in (tmp_path / "a.npz", tmp_path / "a.pt"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, b"x")
+        refused(path, "points outside the archive")
+
+
+def test_arrays_that_lie_in_other_files(tmp_path):
+    inner, secret = tmp_path / "inner.h5", tmp_path / "secret"
+    to_h5(inner, good())
+    secret.write_bytes(bytes(72))
+    layout = h5py.VirtualLayout((3, 3), "i8")
+    layout[:] = h5py.VirtualSource(str(inner), "coords", (3, 3))
+    ways = {
+        "external link": lambda file: file.__setitem__("coords", h5py.ExternalLink(str(inner), "coords")),
+        "soft link": lambda file: file.__setitem__("coords", h5py.SoftLink("/offsets")),
+        "storage": lambda file: file.create_dataset("coords", (3, 3), "i8", external=[(str(secret), 0, 72)]),
+        "virtual": lambda file: file.create_virtual_dataset("coords", layout),
+        "group": lambda file: file.create_group("coords"),
+        "objects": lambda file: file.create_dataset("coords", (3, 3), h5py.ref_dtype),
+    }
+    for name, way in ways.items():
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            way(file)
+            file["offsets"] = np.array([0, 2, 3])
+        refused(tmp_path / "a.h5", "coords", {"group": "array", "objects": "objects"}.get(name, ""))
+
+
+# ---- skipping ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_bad_events_can_be_skipped_up_to_one_in_a_hundred(tmp_path, ending):
+    arrays = good()
+    arrays["coords"] = np.tile(arrays["coords"][:1], (400, 1))
+    arrays["coords"][[7, 8, 250], [0, 1, 2]] = [-1, 128, 1 << 40]
+    arrays["offsets"] = np.arange(0, 401, 2)
+    path = tmp_path / f"a{ending}"
+    if ending == ".csv":
+        rows = [f"{i // 2},{x},{y},{t}" for i, (x, y, t) in enumerate(arrays["coords"].tolist())]
+        path.write_text("\n".join(["event,x,y,t", *rows]))
+    else:
+        WRITERS[ending](path, arrays)
+    refused(path, "3 of 200 events are bad", "x = -1", on_bad="skip")
+    arrays["coords"][250, 2] = 0
+    if ending == ".csv":
+        rows[250] = "125,1,2,0"
+        path.write_text("\n".join(["event,x,y,t", *rows]))
+    else:
+        WRITERS[ending](path, arrays)
+    for read in (read_hits, lambda path, **o: HitBatch.concat(list(read_blocks(path, 7, **o)))):
+        with pytest.warns(UserWarning, match="skipped events: 3, 4$"):
+            hits = read(path, geometry=GRID, on_bad="skip")
+        assert hits.event_id.tolist() == [i for i in range(200) if i not in (3, 4)]
+        assert hits.num_hits == 396
+
+
+# ---- cost -------------------------------------------------------------------------------------------------
+
+MEASURE = """
+import sys, time
+import torch
+from pointae.errors import DataError
+before = time.perf_counter()
+from pointae.io import read_hits
+for path in sys.argv[1:]:
+    try:
+        read_hits(path)
+    except DataError:
+        pass
+import resource
+print(time.perf_counter() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+"""
+
+
+def test_bad_input_is_told_soon_and_costs_little(tmp_path):
+    (tmp_path / "a.npy").write_bytes(npy_header((1 << 40, 3)))
+    np.savez_compressed(tmp_path / "b.npz", coords=np.zeros((4_000_000, 3), np.int64), offsets=np.array([0, 5]))
+    written(tmp_path / "c.h5")
+    (tmp_path / "c.h5").write_bytes((tmp_path / "c.h5").read_bytes()[:900])
+    paths = [tmp_path / name for name in ("a.npy", "b.npz", "c.h5", "none.h5")]
+    out = subprocess.run([sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True)
+    seconds, megabytes = map(float, out.stdout.split())
+    assert seconds < 2
+    assert megabytes < 512
+
+
+def test_a_missing_file_is_told_before_torch_is_loaded():
+    code = """
+import sys
+from pointae.io import read_hits
+try:
+    read_hits("none.h5")
+except Exception:
+    print("torch" in sys.modules)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
