@@ -106,8 +106,8 @@ class Assembler:
         problems = _problems(columns, geometry)
         if not problems:
             return np.empty(0, np.int64)
-        row = min(problems)
-        told = f"{problems[row](row)} of {place_of(columns.offsets, first)(row)}"
+        row, what = min(problems)
+        told = f"{what}: hit {place_of(columns.offsets, first)(row)}"
         if not self.skips:
             raise DataError(told, fix=SKIP)
         self._first_problem = self._first_problem or told
@@ -132,25 +132,21 @@ def _bad_rows(columns: Columns, geometry: DetectorGeometry) -> NDArray[np.bool_]
     return bad
 
 
-def _problems(columns: Columns, geometry: DetectorGeometry) -> dict[int, Callable[[int], str]]:
-    """First bad row of each field, with what is to be said of it; without temporaries while all is well."""
-    found: dict[int, Callable[[int], str]] = {}
-    coords, features, score = columns.coords, columns.features, columns.per_hit.get("score")
+def _problems(columns: Columns, geometry: DetectorGeometry) -> list[tuple[int, str]]:
+    """First bad row of each field and what is wrong with it; without large temporaries while all is well."""
+    found = []
     for i, (letter, axis) in enumerate(zip("xyt", geometry.axes, strict=True)):
-        column = coords[:, i]
+        column = columns.coords[:, i]
         if len(column) and (column.min() < 0 or column.max() >= axis.bins):
             row = int(_outside(column, axis.bins).argmax())
-            found[row] = lambda row, i=i, letter=letter, bins=axis.bins: (  # type: ignore[misc]
-                f"{letter} = {coords[row, i]} is outside the grid, {letter} must be in 0..{bins - 1}: hit"
-            )
-    if features is not None and not np.isfinite(features).all():
-        names = columns.feature_names
-        found.setdefault(
-            int((~np.isfinite(features)).any(1).argmax()),
-            lambda row: f"feature '{names[int((~np.isfinite(features[row])).argmax())]}' is not finite: hit",
-        )
-    if score is not None and not np.isfinite(score).all():
-        found.setdefault(int((~np.isfinite(score)).argmax()), lambda row: "score is not finite: hit")
+            told = f"{letter} = {column[row]} is outside the grid, {letter} must be in 0..{axis.bins - 1}"
+            found.append((row, told))
+    numbers = {"score": columns.per_hit.get("score")}
+    if columns.features is not None:
+        numbers |= {f"feature '{name}'": columns.features[:, i] for i, name in enumerate(columns.feature_names)}
+    for name, values in numbers.items():
+        if values is not None and not np.isfinite(values).all():
+            found.append((int((~np.isfinite(values)).argmax()), f"{name} is not finite"))
     return found
 
 
