@@ -37,8 +37,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("path", type=Path, metavar="PATH", help="a run, or a file of hits in any readable format")
     parser.add_argument(
         "--engine",
-        choices=("open3d", "pyvista", "html", "png"),
-        help="default: the first window that can be opened, else png and html files",
+        choices=("open3d", "pyvista", "files", "html", "png"),
+        help="default: the first window that can be opened, else files (png and html)",
     )
     parser.add_argument("--event", type=int, default=0, metavar="N", help="the first event shown, from 0 (default 0)")
     parser.add_argument(

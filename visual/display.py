@@ -19,7 +19,11 @@ def display_problem() -> str | None:
         return None
     name = os.environ.get("DISPLAY")
     if not name:
-        return None if os.environ.get("WAYLAND_DISPLAY") else "there is no display: DISPLAY and WAYLAND_DISPLAY are not set"
+        return (
+            None
+            if os.environ.get("WAYLAND_DISPLAY")
+            else "there is no display: DISPLAY and WAYLAND_DISPLAY are not set"
+        )
     return None if _answers(name) else f"there is no display: the X server that DISPLAY={name} names does not answer"
 
 

@@ -14,7 +14,8 @@ from visual.source import EventSource
 
 WINDOWS = {"open3d": "visual.open3d_view", "pyvista": "visual.pyvista_view"}
 """Modules whose ``show(source, event)`` opens a window, in the order in which they are tried."""
-ENGINES = (*WINDOWS, *KINDS)
+ENGINES = (*WINDOWS, "files", *KINDS)
+"""What can be asked for; ``"files"`` is every kind of file."""
 
 
 def view(
@@ -49,10 +50,10 @@ def view(
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     check_event(event, len(source))
-    if engine not in KINDS and _show_window(engine, source, event, say):
+    if engine not in ("files", *KINDS) and _show_window(engine, source, event, say):
         return []
     chosen = range(event, min(event + events, len(source)))
-    kinds = (engine,) if engine in KINDS else KINDS
+    kinds = KINDS if engine is None or engine not in KINDS else (engine,)
     return write_pictures(source.hits, folder or source.folder, chosen, source.full, source.title, kinds)
 
 

@@ -60,7 +60,9 @@ class Window:
         self.open3d.utility.set_verbosity_level(self.open3d.utility.VerbosityLevel.Error)
         self.window = self.open3d.visualization.VisualizerWithKeyCallback()
         if not self.window.create_window("pointae", 1280, 820) or self.window.get_render_option() is None:
-            raise ComponentError("open3d cannot open a window here", fix="its window needs OpenGL 3.3; try --engine html")
+            raise ComponentError(
+                "open3d cannot open a window here", fix="its window needs OpenGL 3.3; try --engine html"
+            )
         options = self.window.get_render_option()
         options.background_color = np.ones(3)
         options.point_size = 7.0
@@ -146,7 +148,9 @@ class Window:
         return drawn.paint_uniform_color(rgb(colour))
 
     def _letters(self, text: str, colour: str) -> Any:
-        mesh = self.open3d.t.geometry.TriangleMesh.create_text(text.encode("ascii", "replace").decode(), depth=0.01).to_legacy()
+        mesh = self.open3d.t.geometry.TriangleMesh.create_text(
+            text.encode("ascii", "replace").decode(), depth=0.01
+        ).to_legacy()
         return mesh.paint_uniform_color(rgb(colour))
 
 

@@ -10,15 +10,16 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pointae.errors import DataError
 from pointae.runs import write_table
 from visual.colours import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
-from visual.static_view import save_picture
+from visual.static_view import FRAME, GRID, save_picture
 
-_STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": "#B8B8B8",
-    "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "axes.axisbelow": True, "grid.color": "#E6E6E6",
+_STYLE: Any = {
+    "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FRAME,
+    "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
 _LOSSES = {"train_loss": ("training", BLUE, "o"), "validation_loss": ("validation", VERMILLION, "s")}
@@ -50,11 +51,11 @@ def plot_training(metrics_csv: str | Path, out: str | Path, loss: str = "loss") 
         figure = Figure(figsize=(5.6 * max(1, len(panels)), 3.9), layout="constrained")
         for i, (label, curves, factor) in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), i)
-            for name in curves.keys() & columns.keys():
+            for name in (name for name in curves if name in columns):
                 _curve(axes, columns["epoch"], [factor * value for value in columns[name]], curves[name])
             axes.set_xlabel("epoch")
             axes.set_ylabel(label)
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.legend()
     return save_picture(figure, Path(out))
 
@@ -74,14 +75,15 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
     if not rows:
         raise DataError("there is nothing to compare: no rows")
     out = Path(out)
-    ranked = sorted(rows, key=lambda row: _share_of(row), reverse=True)
+    ranked = sorted(rows, key=lambda row: -share if math.isfinite(share := _share_of(row)) else math.inf)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(7.4, 1.3 + 0.5 * len(ranked)), layout="constrained")
         axes = figure.add_subplot()
         for place, row in enumerate(ranked):
             share = 100 * _share_of(row)
             axes.barh(place, share, height=0.62, color=VERMILLION if row.get("network") else BLUE)
-            axes.text(share + 1, place, f"{share:.1f} %", va="center")
+            text = f"{share:.1f} %" if math.isfinite(share) else "undefined"
+            axes.text(1 + (share if math.isfinite(share) else 0), place, text, va="center")
         axes.set_yticks(range(len(ranked)), [str(row["name"]) for row in ranked])
         axes.invert_yaxis()
         axes.set_xlim(0, 112)
@@ -94,8 +96,8 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
 
 
 def _share_of(row: Mapping[str, Any]) -> float:
-    value = float(row["noise_removed_at_97"])
-    return value if math.isfinite(value) else 0.0
+    value = row["noise_removed_at_97"]
+    return math.nan if value is None else float(value)
 
 
 def _curve(axes: Any, epochs: list[float], values: list[float], look: tuple[str, str, str]) -> None:

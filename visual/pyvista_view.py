@@ -19,8 +19,8 @@ from visual.source import EventSource
 
 POINT_SCALE = 1.8
 """Pixels of the window for a point of a layer's size."""
-_CAMERA = (0.42, -1.0, 0.36)
-"""Where one looks from at first: along (t, x, y) of the box."""
+_CAMERA = np.array([1.5, -3.6, 1.3])
+"""Where one looks from at first, from the centre of the box along (t, x, y)."""
 
 
 def show(source: EventSource, event: int = 0) -> None:
@@ -42,6 +42,10 @@ def show(source: EventSource, event: int = 0) -> None:
         plotter.add_key_event(key, lambda key=key: press(key))
     for key in ("Right", "Left"):
         plotter.add_key_event(key, lambda key=key: press(key.lower()))
+    # VTK's own keys, one of which ("3") paints the window for coloured glasses, are taken off.
+    plotter.iren.interactor.RemoveObservers("CharEvent")
+    plotter.add_key_event("r", lambda: _look(plotter, controller.scene))
+    plotter.add_key_event("q", plotter.iren.terminate_app)
     plotter.show(title="pointae")
 
 
@@ -92,15 +96,29 @@ def _draw(plotter: Any, controller: Controller, keys: bool = True) -> None:
     if keys:
         _write(plotter, "keys", KEYS, 0.02, 8)
     if first:
-        centre = np.array(scene.box) / 2
-        plotter.camera_position = [centre + 3.4 * np.array(_CAMERA), centre + (0, 0, 0.06), (0, 0, 1)]
-        plotter.camera_set = True
+        _look(plotter, scene)
+    else:
+        plotter.render()
+
+
+def _look(plotter: Any, scene: Scene) -> None:
+    centre = np.array(scene.box) / 2
+    plotter.camera_position = [centre + _CAMERA, centre + np.array([0, 0, 0.03]), (0, 0, 1)]
+    plotter.camera_set = True
+    plotter.renderer.reset_camera_clipping_range()
     plotter.render()
 
 
 def _write(plotter: Any, name: str, text: str, height: float, size: int, colour: str = INK) -> None:
     plotter.add_text(
-        text, position=(0.02, height), viewport=True, font_size=size, color=colour, font="arial", name=name, render=False
+        text,
+        position=(0.02, height),
+        viewport=True,
+        font_size=size,
+        color=colour,
+        font="arial",
+        name=name,
+        render=False,
     )
 
 

@@ -198,8 +198,8 @@ def _layer(name: str, hits: HitBatch, mask: Tensor) -> Layer:
 def _title(title: str, event: int, hits: HitBatch) -> str:
     number = f"event {event}"
     if hits.event_id is not None:
-        own = hits.event_id[0]
-        own = own if isinstance(own, str) else int(own)
+        first = hits.event_id[0]
+        own = first if isinstance(first, str) else int(first)
         # The user's own number, where it is not the position in the file anyway.
         number += f" (number {own})" if own != event else ""
     return f"{title}, {number}" if title else number

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from pointae.runs import write_atomically
 from visual.colours import INK
@@ -17,7 +18,7 @@ from visual.scene import Layer, Scene, SceneAxis
 
 FRAME = "#B8B8B8"
 GRID = "#E6E6E6"
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": FRAME,
@@ -136,19 +137,15 @@ def _marker(layer: Layer) -> dict[str, Any]:
 
 
 def _legend(figure: Figure, layers: Sequence[Layer], counts: bool = True) -> None:
-    from matplotlib.lines import Line2D
-
     handles = []
     for layer in layers:
         style = layer.style
-        face = "none" if style.symbol == "ring" else style.colour
-        handles.append(
-            Line2D(
-                [], [], linestyle="", marker=_MARKERS[style.symbol], markersize=max(style.size, 5), alpha=style.opacity,
-                markerfacecolor=face, markeredgecolor=style.colour, markeredgewidth=1.6 if style.symbol == "ring" else 0,
-                label=layer.legend if counts else layer.name,
-            )  # fmt: skip
-        )
+        ring = style.symbol == "ring"
+        look = {"markerfacecolor": "none" if ring else style.colour, "markeredgecolor": style.colour}
+        label = layer.legend if counts else layer.name
+        handle = Line2D([], [], linestyle="", marker=_MARKERS[style.symbol], label=label, **look)
+        handle.set(markersize=max(style.size, 5.0), markeredgewidth=1.6 if ring else 0.0, alpha=style.opacity)
+        handles.append(handle)
     figure.legend(
         handles=handles, loc="center", bbox_to_anchor=(0.5, 0.035), ncols=len(handles), frameon=False, fontsize=10,
         handletextpad=0.2, columnspacing=1.6,
