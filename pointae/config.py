@@ -300,8 +300,6 @@ class TrainSettings(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 0
     """CPU threads; 0: as many as there are cores."""
-    prefetch: Count = 2
-    """Batches prepared ahead by one background thread."""
 
 
 class EvaluateSettings(Settings):

@@ -1,11 +1,15 @@
-"""From what a network says to what is kept: the measured hits with a score and a decision."""
+"""From what a network says to hits: the measured ones with a decision, or a pattern it made up."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from pointae.errors import DataError
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
+from pointae.images import gapped_restore, hits_of_image
+from pointae.nn.outputs import HitLogits, Output, PointSet, Volume
 
 
 def recover(hits: HitBatch, logits: Tensor, threshold: float) -> HitBatch:
@@ -28,3 +32,31 @@ def recover(hits: HitBatch, logits: Tensor, threshold: float) -> HitBatch:
     if not bool(score.isfinite().all()):
         raise DataError("the network gave scores that are not finite")
     return hits.replace(score=score, kept=score >= threshold)
+
+
+def generated_pattern(output: Output, geometry: DetectorGeometry) -> HitBatch | None:
+    """The hits that a decoder made from the code alone; ``None`` for a per-hit decoder, which makes none.
+
+    Args:
+        output: of a decoder, for B events.
+        geometry: the detector's grid.
+
+    Returns:
+        hits of B events: present points, the centres of occupied voxels, or the lit pixels.
+    """
+    if isinstance(output, HitLogits):
+        return None
+    if isinstance(output, PointSet):
+        batch, slot = (output.presence > 0).nonzero(as_tuple=True)
+        coords, _ = geometry.coords_of(output.pos[batch, slot])
+        return HitBatch.from_batch_index(geometry, coords, batch, len(output.presence))
+    if isinstance(output, Volume):
+        batch, *cell = (output.logits[:, 0] > 0).nonzero(as_tuple=True)
+        centres = [
+            (index * step + step // 2).clamp(max=bins - 1)
+            for index, step, bins in zip(cell, output.stride, geometry.spatial_shape, strict=True)
+        ]
+        return HitBatch.from_batch_index(geometry, torch.stack(centres, dim=1).int(), batch, len(output.logits))
+    steps = geometry.spatial_shape[2]
+    image = gapped_restore(output.image, steps, output.gap).round().clamp(max=steps)
+    return hits_of_image(image, geometry)

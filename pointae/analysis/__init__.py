@@ -1,0 +1,1 @@
+"""What is measured of data and of finished runs."""

@@ -1,0 +1,158 @@
+"""A finished run judged on events it has not seen, beside the classical baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pointae.classical import BASELINES
+from pointae.data.events import Batch, EventData
+from pointae.errors import DataError
+from pointae.hits import HitBatch
+from pointae.inference import Denoiser
+from pointae.io import write_hits
+from pointae.metrics import DenoiseMetrics, PatternMetrics, cut_at_retention, per_event_table
+from pointae.recover import generated_pattern
+from pointae.runs import RunDirectory
+from pointae.storage import write_json, write_table
+from pointae.terminal import progress
+
+COLUMNS = {
+    "noise_removed_at_97": "noise removed at 97 % signal kept",
+    "noise_removed_at_99": "noise removed at 99 % signal kept",
+    "signal_retention": "at the threshold: signal kept",
+    "noise_removed": "noise removed",
+    "noise_kept_per_event": "noise hits left an event",
+    "purity": "purity",
+    "snr_db_in": "SNR before [dB]",
+    "snr_db_out": "SNR after [dB]",
+    "roc_auc": "ROC AUC",
+    "events_per_second": "events a second",
+}
+"""Metrics of the printed table, and how their row is headed."""
+
+
+@dataclass
+class Judged:
+    """One denoiser's hits and figures on the events of an evaluation."""
+
+    name: str
+    hits: HitBatch
+    figures: dict[str, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evaluation:
+    """All that an evaluation found.
+
+    Args:
+        rows: the network first, then the baselines.
+        pattern: figures of generated hits, for decoders that generate; empty otherwise.
+    """
+
+    rows: list[Judged]
+    pattern: dict[str, float]
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a denoiser, for a CSV or a picture."""
+        return [{"name": row.name, **row.figures} for row in self.rows]
+
+
+def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: bool = True) -> Evaluation:
+    """Judge a run on its test events, or on others that carry truth.
+
+    Micro metrics at the threshold that the run fixed on its validation events; the baselines are
+    tuned and cut on the same validation events.
+
+    Args:
+        run: a finished run.
+        events: with ``signal``; ``None``: the test events of the run's config.
+        baselines: judge the classical ones as well.
+
+    Raises:
+        CheckpointError: the run has no weights or does not fit the events.
+        DataError: the events carry no truth.
+    """
+    denoiser = Denoiser.from_run(run.path)
+    config = denoiser.config
+    data = EventData(config.data, config.seed) if events is None or baselines else None
+    batch = data.all_events("test") if events is None and data is not None else _labelled(events)
+    names = config.evaluate.baselines if baselines else []
+    with progress("evaluating", 1 + len(names)) as advance:
+        rows = [_judge_network(denoiser, batch.hits)]
+        advance(1, denoiser.config.model.encoder.name)
+        if data is not None and names:
+            validation = data.all_events("validation").hits
+            for name in names:
+                rows.append(_judge_baseline(name, validation, batch.hits, config.evaluate.retention))
+                advance(1, name)
+    return Evaluation(rows, _judge_pattern(denoiser, batch))
+
+
+def save_evaluation(run: RunDirectory, evaluation: Evaluation, pictures: int) -> None:
+    """Keep tables, figures and the predictions of a few events in the run."""
+    run.evaluation.mkdir(exist_ok=True)
+    network = evaluation.rows[0]
+    write_table(run.evaluation / "table.csv", evaluation.table())
+    columns = {name: values.tolist() for name, values in per_event_table(network.hits).items()}
+    if network.hits.event_id is not None:
+        ids = network.hits.event_id
+        columns["event_id"] = list(ids) if isinstance(ids, tuple) else ids.tolist()
+    write_table(run.evaluation / "events.csv", _rows_of(columns))
+    content = {row.name: {**row.figures, "settings": row.settings} for row in evaluation.rows}
+    write_json(run.evaluation / "metrics.json", {**content, "pattern": evaluation.pattern})
+    if pictures:
+        run.predictions_path("events").parent.mkdir(exist_ok=True)
+        write_hits(run.predictions_path("events"), network.hits.events(slice(0, pictures)))
+
+
+def _labelled(events: HitBatch | None) -> Batch:
+    if events is None or events.signal is None:
+        raise DataError("the hits carry no truth", fix="evaluation needs a 'signal' column; tools/denoise.py does not")
+    return Batch(events, events.select(events.signal))
+
+
+def _judge_network(denoiser: Denoiser, hits: HitBatch) -> Judged:
+    begin = time.perf_counter()
+    scored = denoiser(hits)
+    seconds = time.perf_counter() - begin
+    settings = {"threshold": denoiser.threshold, "run": denoiser.source.name}
+    return Judged("network", scored, _figures(scored, seconds), settings)
+
+
+def _judge_baseline(name: str, validation: HitBatch, hits: HitBatch, retention: float) -> Judged:
+    baseline = BASELINES[name](retention).fit(validation)
+    assert validation.signal is not None
+    threshold = cut_at_retention(baseline.score(validation), validation.signal, retention)
+    begin = time.perf_counter()
+    score = baseline.score(hits)
+    seconds = time.perf_counter() - begin
+    scored = hits.replace(score=score, kept=score >= threshold)
+    return Judged(name, scored, _figures(scored, seconds), {**baseline.settings, "threshold": threshold})
+
+
+def _figures(scored: HitBatch, seconds: float) -> dict[str, float]:
+    metrics = DenoiseMetrics()
+    metrics.update(scored)
+    return {**metrics.compute(), "events_per_second": scored.batch_size / max(seconds, 1e-9)}
+
+
+def _judge_pattern(denoiser: Denoiser, batch: Batch) -> dict[str, float]:
+    """Figures of generated hits against the target; empty where the decoder generates none."""
+    metrics = PatternMetrics(denoiser.config.evaluate.tolerance_bins)
+    start = 0
+    for part, prediction in denoiser.predictions(batch.hits.replace(geometry=denoiser.geometry)):
+        made = generated_pattern(prediction.output, denoiser.geometry)
+        if made is None:
+            return {}
+        truth = batch.target.events(slice(start, start + part.batch_size))
+        metrics.update(made.to("cpu"), truth.replace(geometry=denoiser.geometry))
+        start += part.batch_size
+    return metrics.compute() if start else {}
+
+
+def _rows_of(columns: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -1,0 +1,181 @@
+"""A trained run at work: hits in, the same hits out with a score and a decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from pointae.config import Config
+from pointae.config_files import load_config
+from pointae.errors import CheckpointError
+from pointae.geometry import DetectorGeometry, geometry_from_dict
+from pointae.hits import HitBatch
+from pointae.io import open_writer, read_blocks
+from pointae.nn.autoencoder import Autoencoder, Prediction
+from pointae.precision import Precision, choose_precision
+from pointae.recover import recover
+from pointae.runs import RunDirectory
+from pointae.weights import load_weights
+
+BLOCK = 2000
+"""Events read, denoised and written at once."""
+
+HITS_AT_ONCE = 100_000
+"""Hits given to the network at once, unless one event has more: bounds memory."""
+
+
+@dataclass
+class Denoiser:
+    """A trained network with the grid, the features and the threshold it was made for."""
+
+    model: Autoencoder
+    config: Config
+    geometry: DetectorGeometry
+    feature_names: tuple[str, ...]
+    threshold: float
+    precision: Precision
+    source: Path
+
+    @classmethod
+    def from_run(cls, path: str | Path, which: str = "best", device: str = "auto") -> Denoiser:
+        """The network of a run directory.
+
+        Raises:
+            CheckpointError: no run there, no weights, or weights that do not fit its config.
+        """
+        run = RunDirectory.open(path)
+        weights = run.weights(which)
+        config = load_config(run.config_path)
+        record = run.record
+        if "geometry" not in record:
+            raise CheckpointError("run.json does not say which grid the run was trained on", where=run.path)
+        geometry = geometry_from_dict(record["geometry"])
+        names = tuple(record.get("feature_names", ()))
+        precision = choose_precision(device, "fp64" if config.train.precision == "fp64" else "fp32")
+        model = Autoencoder(config.model, geometry, len(names)).to(precision.device, precision.dtype)
+        load_weights(model, weights)
+        return cls(model.eval(), config, geometry, names, float(record.get("threshold", 0.5)), precision, run.path)
+
+    def __call__(self, hits: HitBatch) -> HitBatch:
+        """Score and decide every hit; coords, order and identifiers stay as they are.
+
+        Raises:
+            CheckpointError: another grid, or a feature is missing that the run was trained with.
+        """
+        known = self._as_trained(hits)
+        logits = [prediction.output.hit_logits(part).cpu() for part, prediction in self.predictions(known)]
+        return recover(hits, torch.cat(logits) if logits else torch.zeros(0), self.threshold)
+
+    @torch.no_grad()
+    def predictions(self, hits: HitBatch) -> Iterator[tuple[HitBatch, Prediction]]:
+        """The forward pass, a group of events at a time, in order."""
+        for part in event_groups(hits, self.config.evaluate.batch_size, HITS_AT_ONCE):
+            part = part.to(self.precision.device)
+            yield part, self.model(part)
+
+    def bin_width_note(self, hits: HitBatch) -> str | None:
+        """What to warn of when the hits' bins are not as wide as those trained on; ``None`` if equal."""
+        theirs, ours = hits.geometry.bin_widths, self.geometry.bin_widths
+        if all(abs(a - b) <= 1e-6 * b for a, b in zip(theirs, ours, strict=True)):
+            return None
+        return f"bin widths are {_listed(theirs)} here and {_listed(ours)} in the run: it may not know such patterns"
+
+    def _as_trained(self, hits: HitBatch) -> HitBatch:
+        shape, expected = hits.geometry.spatial_shape, self.geometry.spatial_shape
+        if shape != expected:
+            raise CheckpointError(
+                f"was trained on a grid of {_listed(expected)}, the hits are on one of {_listed(shape)}",
+                where=self.source,
+                fix="use a run of that detector",
+            )
+        missing = [name for name in self.feature_names if name not in hits.feature_names]
+        if missing:
+            raise CheckpointError(f"needs the feature '{missing[0]}', which the hits lack", where=self.source)
+        columns = [hits.feature_names.index(name) for name in self.feature_names]
+        return hits.replace(
+            geometry=self.geometry, features=hits.features[:, columns], feature_names=self.feature_names
+        )
+
+
+def event_groups(hits: HitBatch, max_events: int, max_hits: int) -> Iterator[HitBatch]:
+    """Consecutive events in groups of at most ``max_events`` and, unless one event has more, ``max_hits``."""
+    start = 0
+    while start < hits.batch_size:
+        limit = hits.offsets[start] + max_hits
+        end = int(torch.searchsorted(hits.offsets, limit, right=True)) - 1
+        end = min(max(end, start + 1), start + max_events, hits.batch_size)
+        yield hits.events(slice(start, end))
+        start = end
+
+
+def denoise(hits: HitBatch, run: str | Path) -> HitBatch:
+    """Score and decide hits with a trained run: the one call of a notebook.
+
+    Args:
+        hits: N hits on the grid of the run.
+        run: a run directory, e.g. ``"runs/latest"``.
+
+    Returns:
+        The same hits, in the same order, with ``score`` and ``kept``.
+    """
+    return Denoiser.from_run(run)(hits)
+
+
+@dataclass
+class FileReport:
+    """What a file came to.
+
+    Args:
+        events, hits, kept: counts.
+        notes: what a user should know: other bin widths, what the format could not hold.
+    """
+
+    events: int = 0
+    hits: int = 0
+    kept: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def denoise_file(
+    denoiser: Denoiser,
+    source: Path,
+    out: Path,
+    *,
+    kept_only: bool = False,
+    options: Mapping[str, object] | None = None,
+    advance: Callable[[int, str], None] = lambda steps, note: None,
+) -> FileReport:
+    """Denoise a file block by block: memory does not grow with the file.
+
+    Args:
+        denoiser: a trained network.
+        source: any readable file of hits.
+        out: where to write; its ending chooses the format. Nothing is left there on failure.
+        kept_only: leave removed hits out.
+        options: for the reader, e.g. ``window_ns``.
+        advance: told of events done.
+    """
+    report = FileReport()
+    attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
+    blocks = read_blocks(source, BLOCK, geometry=denoiser.geometry, **(options or {}))
+    with open_writer(out, attributes, kept_only) as writer:
+        for hits in blocks:
+            note = denoiser.bin_width_note(hits)
+            if note and note not in report.notes:
+                report.notes.append(note)
+            done = denoiser(hits)
+            writer.append(done)
+            report.events += done.batch_size
+            report.hits += done.num_hits
+            report.kept += int(done.kept.sum()) if done.kept is not None else 0
+            advance(done.batch_size, f"{report.hits:,} hits")
+    if writer.report.losses:
+        report.notes.append(f"{out.suffix} files: {writer.report.losses}")
+    return report
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)

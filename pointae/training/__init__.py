@@ -1,0 +1,1 @@
+"""Training: one loop that can be read in a sitting, and what it needs."""

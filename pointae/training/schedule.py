@@ -1,0 +1,49 @@
+"""How the learning rate moves."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer, lr_scheduler
+
+from pointae.config import TrainSettings
+
+
+class Schedule:
+    """A learning-rate schedule that is told of every step and every epoch.
+
+    ``constant`` · ``cosine`` to zero over the run · ``one_cycle``: a rise over the first tenth, then
+    cosine to zero (Smith & Topin 2017, arXiv:1708.07120) · ``plateau``: a fifth after 10 epochs
+    without a better validation loss.
+
+    Args:
+        optimiser: whose rate is moved.
+        settings: the train section.
+        steps: optimisation steps of the whole run.
+    """
+
+    def __init__(self, optimiser: Optimizer, settings: TrainSettings, steps: int) -> None:
+        self.optimiser = optimiser
+        self.per_step: lr_scheduler.LRScheduler | None = None
+        self.per_epoch: lr_scheduler.ReduceLROnPlateau | None = None
+        if settings.schedule == "cosine":
+            self.per_step = lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
+        elif settings.schedule == "one_cycle":
+            self.per_step = lr_scheduler.OneCycleLR(
+                optimiser, settings.learning_rate, total_steps=max(1, steps) + 1, pct_start=0.1, cycle_momentum=False
+            )
+        elif settings.schedule == "plateau":
+            self.per_epoch = lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.2, patience=10)
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the next step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def after_step(self) -> None:
+        """Call after every optimisation step."""
+        if self.per_step is not None:
+            self.per_step.step()
+
+    def after_epoch(self, validation_loss: float) -> None:
+        """Call after every epoch."""
+        if self.per_epoch is not None:
+            self.per_epoch.step(validation_loss)

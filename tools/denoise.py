@@ -1,0 +1,57 @@
+"""Denoise a file with a trained run: python tools/denoise.py runs/latest my_hits.h5 -o clean.h5"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from pointae.terminal import console, errors, progress, run_tool
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description="Denoise a file of hits with a trained run.")
+    parser.add_argument("run", help="run directory, e.g. runs/latest")
+    parser.add_argument("hits", help="file of hits: .h5 .npz .csv .pt .npy .tpx3 or a folder of images")
+    parser.add_argument("-o", "--out", required=True, help="where to write; the ending chooses the format")
+    parser.add_argument("--kept-only", action="store_true", help="leave removed hits out of the file")
+    parser.add_argument("--threshold", type=float, help="keep hits that score at least this (default: the run's)")
+    parser.add_argument("--window-ns", type=float, help="event length, for continuous recordings")
+    parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    options = parser.parse_args(arguments)
+
+    from pointae.runs import RunDirectory
+
+    run = RunDirectory.open(options.run)
+    run.weights()
+    reading = {"window_ns": options.window_ns, "gap_ns": options.gap_ns}
+
+    from pointae.inference import Denoiser, denoise_file
+
+    denoiser = Denoiser.from_run(run.path, device=options.device)
+    if options.threshold is not None:
+        denoiser.threshold = options.threshold
+    begin = time.perf_counter()
+    with progress(f"denoising {Path(options.hits).name}", None, "events") as advance:
+        report = denoise_file(
+            denoiser,
+            Path(options.hits),
+            Path(options.out),
+            kept_only=options.kept_only,
+            options=reading,
+            advance=advance,
+        )
+    seconds = time.perf_counter() - begin
+    for note in report.notes:
+        errors.print(f"[yellow]warning:[/] {note}")
+    console.print(
+        f"{report.events:,} events, {report.hits:,} hits, {report.kept:,} kept "
+        f"(score >= {denoiser.threshold:.3f}) in {seconds:.1f} s: {report.events / seconds:,.0f} events/s"
+    )
+    console.print(f"saved: {options.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)
