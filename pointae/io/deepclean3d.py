@@ -33,8 +33,8 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
     """The events of a bundle, ``events_per_block`` at a time, from a file mapped into memory."""
-    geometry = grid_of(assembler)
-    images = checked_size(read_bundle(path), geometry)
+    images = read_bundle(path)
+    geometry = grid_of(images, assembler)
     for first in range(0, max(len(images), 1), events_per_block):
         yield hits_of(images[first : first + events_per_block], geometry, first)
 
@@ -45,24 +45,21 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     return {"format": "deepclean3d", "shape": list(images.shape), "dtype": str(images.dtype).removeprefix("torch.")}
 
 
-def grid_of(assembler: Assembler) -> DetectorGeometry:
-    """The grid of image files: the caller's, else DeepClean3D's own."""
-    return assembler.options.geometry or deepclean3d_geometry()
-
-
-def checked_size(images: Tensor, geometry: DetectorGeometry) -> Tensor:
-    """``images``, if they are real numbers (N, 1, Y, X) on the grid (X, Y, T).
+def grid_of(images: Tensor, assembler: Assembler) -> DetectorGeometry:
+    """The grid of images (N, 1, Y, X): the caller's if it has X x Y pixels, else DeepClean3D's own.
 
     Raises:
-        DataError: another size or type.
+        DataError: neither fits, or the images are no real numbers.
     """
-    columns, rows, _ = geometry.spatial_shape
-    if images.ndim != 4 or images.shape[1:] != (1, rows, columns):
-        wanted = f"(N, 1, {rows}, {columns}) = (event, channel, row y, column x)"
-        raise DataError(f"images must be {wanted}, got {tuple(images.shape)}", fix="or name the geometry they have")
+    for geometry in (assembler.options.geometry, deepclean3d_geometry()):
+        if geometry is not None and images.shape[1:] == (1, *geometry.spatial_shape[1::-1]):
+            break
+    else:
+        wanted = "(N, 1, 128, 88) = (event, channel, row y, column x)"
+        raise DataError(f"images must be {wanted}, got {tuple(images.shape)}", fix="or hand the geometry they have")
     if images.is_complex() or images.dtype == torch.bool:
         raise DataError(f"images must be real numbers, got {images.dtype}")
-    return images
+    return geometry
 
 
 def hits_of(images: Tensor, geometry: DetectorGeometry, first: int = 0) -> HitBatch:

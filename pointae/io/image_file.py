@@ -14,15 +14,15 @@ from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.images import embed_tof
 from pointae.io.assembly import Assembler, check_shape, real_numbers
-from pointae.io.deepclean3d import checked_size, fields_lost, grid_of, hits_of
+from pointae.io.deepclean3d import fields_lost, grid_of, hits_of
 from pointae.io.numpy_file import read_array
 from pointae.io.output import WriteReport
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """The one event of a file."""
-    geometry = grid_of(assembler)
-    return hits_of(checked_size(read_image(path), geometry), geometry)
+    image = read_image(path)
+    return hits_of(image, grid_of(image, assembler))
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:

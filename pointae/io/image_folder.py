@@ -19,7 +19,7 @@ from pointae.hits import HitBatch
 from pointae.images import pixel_values
 from pointae.io.assembly import Assembler
 from pointae.io.boundary import look, reading, sync
-from pointae.io.deepclean3d import EVENTS, checked_size, fields_lost, grid_of, hits_of, read_bundle
+from pointae.io.deepclean3d import EVENTS, fields_lost, grid_of, hits_of, read_bundle
 from pointae.io.image_file import read_image, write_image
 from pointae.io.output import WriteReport
 
@@ -52,16 +52,17 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
 
 
 def _pieces(path: Path, events: int, assembler: Assembler) -> Iterator[HitBatch]:
-    geometry, labels, files = grid_of(assembler), _labels(path), _files(path)
+    labels, files = _labels(path), _files(path)
     if labels is not None:
         missing = sorted({file.name for file in files} ^ {file.name for file in labels.iterdir()})
         if missing:
             told = f"{DATA} and {labels.name} hold different files, e.g. {missing[0]}"
             raise DataError(told, fix="both must have the same names")
     for file in files:
-        images = _images(file, geometry)
-        truth = None if labels is None else _images(labels / file.name, geometry)
+        images = _images(file)
+        truth = None if labels is None else _images(labels / file.name)
         with reading(file, "images"):
+            geometry = grid_of(images, assembler)
             for at in range(0, len(images), events):
                 some = slice(at, at + events)
                 yield _labelled(images[some], None if truth is None else truth[some], geometry, file, at)
@@ -78,11 +79,11 @@ def _labelled(images: Tensor, truth: Tensor | None, geometry: DetectorGeometry, 
     return hits.replace(signal=pixel_values(truth, hits) == hits.coords[:, 2] + 1)
 
 
-def _images(file: Path, geometry: DetectorGeometry) -> Tensor:
+def _images(file: Path) -> Tensor:
     reader, magic = READERS[file.suffix]
     look(file, "images", (magic,), file.suffix)
     with reading(file, "images"):
-        return checked_size(reader(file), geometry)
+        return reader(file)
 
 
 def _files(path: Path) -> list[Path]:

@@ -130,7 +130,7 @@ def _events(words: NDArray[np.uint64], chips: NDArray[np.int64], rows: Array, op
     steps = pixels["step"]
     for chip in np.unique(chips):
         steps[chips == chip] = unwrapped(steps[chips == chip])
-    window = max(1, round((options.window_ns or WINDOW_NS) / TIMEPIX3_STEP_NS))
+    window = _window(options)
     event, starts = _by_window(steps, window) if options.gap_ns is None else _by_gap(steps, options.gap_ns)
     t = steps - starts[event]
     bins = max(window, int(t.max(initial=0)) + 1)
@@ -155,6 +155,14 @@ def _events(words: NDArray[np.uint64], chips: NDArray[np.int64], rows: Array, op
         event_id=torch.arange(len(starts)),
         event_time_ns=torch.from_numpy(starts * TIMEPIX3_STEP_NS),
     )
+
+
+def _window(options: ReadOptions) -> int:
+    """Steps of an event: as asked, else as long as the events of the caller's grid."""
+    grid = options.geometry
+    if options.window_ns is None and grid is not None and grid.name == "timepix3":
+        return grid.t.bins
+    return max(1, round((options.window_ns or WINDOW_NS) / TIMEPIX3_STEP_NS))
 
 
 def _by_window(steps: NDArray[np.int64], window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
