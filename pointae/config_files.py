@@ -93,7 +93,7 @@ def _read(path: Path) -> Tree:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=path) from None
     try:
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        tree = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"is not YAML: {error}", where=path) from None
     if tree is None:
@@ -108,7 +108,7 @@ def _override_tree(override: str) -> Tree:
     if not equals or not key:
         raise ConfigError(f"'{override}' is not an override", fix="write key=value, e.g. train.epochs=20")
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         raise ConfigError(f"the value of '{override}' is not YAML") from None
     for part in reversed(key.split(".")):

@@ -53,7 +53,7 @@ class PerHitDecoder(nn.Module):
 
     def forward(self, z: Tensor, hit_features: Tensor | None, hits: HitBatch) -> HitLogits:
         if hit_features is None:
-            assert self.embedding is not None  # noqa: S101 - guaranteed by the constructor
+            assert self.embedding is not None
             hit_features = self.embedding(hits)
         h = self.from_hit(hit_features) + self.from_code(z)[hits.batch]
         return HitLogits(self.head(h)[:, 0].float() if h.dtype != torch.float64 else self.head(h)[:, 0])
