@@ -20,6 +20,8 @@ from pointae.errors import CheckpointError
 from pointae.storage import write_atomically
 
 FORMAT = "pointae-weights"
+HEADER = "pointae"
+"""Entry of the safetensors metadata that holds format, digest and facts, as JSON."""
 
 
 def save_weights(model: nn.Module, path: Path, about: Mapping[str, Any]) -> str:
@@ -38,8 +40,9 @@ def save_weights(model: nn.Module, path: Path, about: Mapping[str, Any]) -> str:
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     fingerprint = tensor_digest(state)
-    header = {"format": FORMAT, "sha256": fingerprint, "about": json.dumps(dict(about))}
-    write_atomically(path, save(state, metadata=header))
+    # One entry: safetensors writes several in no fixed order, and equal runs should give equal bytes.
+    header = json.dumps({"format": FORMAT, "sha256": fingerprint, "about": dict(about)})
+    write_atomically(path, save(state, metadata={HEADER: header}))
     load_state(path)
     return fingerprint
 
@@ -54,7 +57,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError("no such weights", where=path)
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"is not a readable safetensors file: {error}", where=path) from None
@@ -62,7 +65,7 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError("was not written by pointae: its header lacks the format", where=path)
     if header.get("sha256") != tensor_digest(state):
         raise CheckpointError("is damaged: the SHA-256 of its tensors is not the one kept with them", where=path)
-    return state, json.loads(header.get("about", "{}"))
+    return state, header.get("about", {})
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:

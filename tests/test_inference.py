@@ -1,0 +1,114 @@
+"""A trained run at work on hits and on files."""
+
+import json
+
+import pytest
+import torch
+
+from pointae.analysis.evaluation import evaluate_run, save_evaluation
+from pointae.config import TorchSource
+from pointae.config_files import load_config
+from pointae.errors import CheckpointError, DataError
+from pointae.geometry import deepclean3d_geometry, even_geometry
+from pointae.hits import HitBatch
+from pointae.inference import Denoiser, denoise, denoise_file, event_groups
+from pointae.io import read_hits, write_hits
+from pointae.runs import RunDirectory
+from pointae.simulate import simulate_events
+from pointae.training.session import train_run
+
+SMALL = [
+    "data.events.train=32", "data.events.validation=40", "data.events.test=30",
+    "model.encoder.channels=16", "train.epochs=1", "train.precision=fp32",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunDirectory:
+    return train_run(load_config("configs/torch/pointnet_point.yaml", SMALL), tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def hits() -> HitBatch:
+    return simulate_events(TorchSource(), seed=5, index=torch.arange(20))
+
+
+def test_denoising_keeps_every_hit_and_its_place(run, hits):
+    clean = denoise(hits, run.path)
+    assert torch.equal(clean.coords, hits.coords)
+    assert torch.equal(clean.offsets, hits.offsets)
+    assert torch.equal(clean.kept, clean.score >= run.record["threshold"])
+
+
+def test_groups_of_events_do_not_change_the_scores(run, hits):
+    denoiser = Denoiser.from_run(run.path)
+    together = denoiser(hits).score
+    alone = torch.cat([denoiser(hits.events([i])).score for i in range(hits.batch_size)])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_event_groups_cover_every_event_once():
+    counts = torch.tensor([3, 0, 50, 1, 1, 0, 7, 200, 2])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    coords = torch.zeros((int(offsets[-1]), 3), dtype=torch.int32)
+    hits = HitBatch(deepclean3d_geometry(), coords, offsets, event_id=torch.arange(9))
+    groups = list(event_groups(hits, max_events=4, max_hits=60))
+    assert torch.equal(torch.cat([group.event_id for group in groups]), hits.event_id)
+    assert all(group.batch_size <= 4 for group in groups)
+    assert all(group.num_hits <= 60 or group.batch_size == 1 for group in groups)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".npz", ".csv"])
+def test_a_file_comes_back_with_scores(run, hits, tmp_path, ending):
+    source, out = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
+    write_hits(source, hits.replace(hit_id=torch.arange(hits.num_hits) * 7))
+    report = denoise_file(Denoiser.from_run(run.path), source, out)
+    clean = read_hits(out, geometry=hits.geometry)
+    assert (report.events, report.hits) == (20, hits.num_hits)
+    assert torch.equal(clean.coords, hits.coords)
+    assert torch.equal(clean.hit_id, torch.arange(hits.num_hits) * 7)
+    assert report.kept == int(clean.kept.sum())
+
+
+def test_other_bin_widths_are_told_and_another_shape_is_refused(run, hits, tmp_path):
+    denoiser = Denoiser.from_run(run.path)
+    other = hits.replace(geometry=deepclean3d_geometry())
+    write_hits(tmp_path / "other.h5", other)
+    report = denoise_file(denoiser, tmp_path / "other.h5", tmp_path / "out.h5")
+    assert "bin widths" in report.notes[0]
+    assert torch.equal(denoiser(other).score, denoiser(hits).score)
+    small = HitBatch.empty(even_geometry((88, 88, 1000)), 1)
+    with pytest.raises(CheckpointError, match=r"88 x 128 x 1000.*88 x 88 x 1000"):
+        denoiser(small)
+
+
+def test_a_run_without_weights_says_so(run, tmp_path):
+    empty = RunDirectory.create(tmp_path, "empty")
+    empty.write_config(run.config_path.read_text())
+    with pytest.raises(CheckpointError, match="no weights") as caught:
+        Denoiser.from_run(empty.path)
+    assert caught.value.exit_code == 4
+
+
+def test_evaluation_judges_network_and_baselines_on_the_same_events(run):
+    evaluation = evaluate_run(run)
+    assert [row.name for row in evaluation.rows] == ["network", "knn_density", "dbscan"]
+    hits = {row.figures["signal_hits"] for row in evaluation.rows}
+    assert len(hits) == 1
+    save_evaluation(run, evaluation, pictures=3)
+    assert read_hits(run.predictions()).batch_size == 3
+    stored = json.loads((run.evaluation / "metrics.json").read_text())
+    assert stored["network"]["noise_removed_at_97"] == evaluation.rows[0].figures["noise_removed_at_97"]
+    assert len((run.evaluation / "events.csv").read_text().splitlines()) == 31
+
+
+def test_evaluation_needs_truth(run, hits):
+    with pytest.raises(DataError, match="no truth"):
+        evaluate_run(run, hits.replace(signal=None), baselines=False)
+
+
+def test_the_set_decoder_is_judged_by_its_pattern(tmp_path):
+    run = train_run(load_config("configs/torch/pointnet_set.yaml", SMALL), tmp_path)
+    pattern = evaluate_run(run, baselines=False).pattern
+    assert pattern["true_hits"] > 0
+    assert 0 <= pattern["coverage"] <= 1

@@ -1,0 +1,42 @@
+"""Every config that is shipped builds and trains one step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointae.config_files import load_config
+from pointae.data.events import EventData
+from pointae.training.loop import make_loss
+from pointae.training.session import build_model
+
+SHIPPED = sorted(path for path in Path("configs").rglob("*.yaml") if "_base_" not in path.parts)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=str)
+def test_a_shipped_config_trains_one_step(path):
+    config = load_config(path)
+    data = EventData(config.data, config.seed)
+    model = build_model(config, data)
+    optimiser = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loss = make_loss(config.train, validation=False)
+    batch = next(data.batches("train", 4))
+    before = loss(model(batch.hits), batch)
+    before.backward()
+    assert bool(torch.isfinite(before))
+    moved = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    assert moved
+    assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in moved)
+    optimiser.step()
+    assert bool(torch.isfinite(loss(model(batch.hits), batch)))
+
+
+def test_the_shipped_configs_are_the_ones_named():
+    assert {str(path) for path in SHIPPED} >= {
+        "configs/demo.yaml",
+        *(f"configs/torch/{name}.yaml" for name in (
+            "pointnet_point", "attention_point", "sparse_point", "pointnet_set", "sparse_dense", "dense2d"
+        )),
+        "configs/timepix3/point.yaml",
+        "configs/patterns/cross_rae.yaml",
+    }  # fmt: skip
