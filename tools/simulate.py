@@ -1,0 +1,56 @@
+"""Write simulated events and their manifest: python tools/simulate.py torch -o events.h5 --events 1000"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pointae.errors import UsageError, unknown_name
+from pointae.terminal import console, progress, run_tool
+
+if TYPE_CHECKING:
+    from pointae.config import Config
+
+PATTERNS = ("cross", "hemisphere", "line", "folded_v", "parabola", "blank")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description="Simulate events into a file; a manifest is written beside it.")
+    parser.add_argument("config", help="a YAML config, or a kind of source: torch, or the name of a pattern")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides, e.g. data.source.noise=100")
+    parser.add_argument("-o", "--out", required=True, type=Path, help="file; the ending chooses the format")
+    parser.add_argument("--events", type=int, default=1000)
+    parser.add_argument("--seed", type=int, help="default: the config's")
+    parser.add_argument("--view", default="noised", choices=["full", "thinned", "smeared", "noised"])
+    options = parser.parse_intermixed_args(arguments)
+    if options.events < 0:
+        raise UsageError(f"--events must not be negative, got {options.events}")
+
+    config = _config(options.config, options.settings)
+
+    from pointae.data.export import write_dataset
+
+    seed = config.seed if options.seed is None else options.seed
+    with progress("simulating", options.events, "events") as advance:
+        manifest = write_dataset(options.out, config.data, options.events, seed, options.view, advance)
+    console.print(f"{manifest['events']:,} events, {manifest['hits']:,} hits, seed {seed}, view {options.view}")
+    console.print(f"saved: {options.out}, {options.out}.json")
+
+
+def _config(name: str, settings: Sequence[str]) -> Config:
+    from pointae.config_files import load_config
+
+    if name.endswith((".yaml", ".yml")):
+        return load_config(name, settings)
+    if name not in ("torch", *PATTERNS):
+        raise unknown_name("kind of events", name, ("torch", *PATTERNS, "a config's path.yaml"))
+    source = "{kind: torch}" if name == "torch" else f"{{kind: patterns, mixture: {{{name}: 1.0}}}}"
+    # An empty file is the default config.
+    return load_config(os.devnull, [f"data.source={source}", *settings])
+
+
+if __name__ == "__main__":
+    run_tool(main)
