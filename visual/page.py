@@ -111,7 +111,8 @@ document.onkeydown = press => {
   if (press.key === "ArrowRight") show(current + 1);
   if (press.key === "ArrowLeft") show(current - 1);
 };
-if (scenes.length) show(0).then(() => plot.on("plotly_restyle", remember));
+// events.html#3 opens at the fourth event of the page.
+if (scenes.length) show(Number(location.hash.slice(1)) || 0).then(() => plot.on("plotly_restyle", remember));
 </script>
 </body>
 </html>

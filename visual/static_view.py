@@ -141,7 +141,7 @@ def _legend(figure: Figure, layers: Sequence[Layer], counts: bool = True) -> Non
     for layer in layers:
         style = layer.style
         ring = style.symbol == "ring"
-        look = {"markerfacecolor": "none" if ring else style.colour, "markeredgecolor": style.colour}
+        look: dict[str, Any] = {"markerfacecolor": "none" if ring else style.colour, "markeredgecolor": style.colour}
         label = layer.legend if counts else layer.name
         handle = Line2D([], [], linestyle="", marker=_MARKERS[style.symbol], label=label, **look)
         handle.set(markersize=max(style.size, 5.0), markeredgewidth=1.6 if ring else 0.0, alpha=style.opacity)
