@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
 from pointae.terminal import console, run_tool
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.training.session import train_run
     from visual.plots import plot_training
 
-    run = train_run(config, options.runs, draw=plot_training)
+    run = train_run(config, options.runs, draw=partial(plot_training, loss=config.train.loss.name))
     console.print(f"run saved: {run.path}")
     console.print(f"evaluate it:  python tools/evaluate.py {run.path}")
 

@@ -1,0 +1,1 @@
+"""What tools/benchmark.py drives: timings of the stages that events pass through."""
