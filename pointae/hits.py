@@ -190,8 +190,13 @@ class HitBatch:
             batch: (N,) int64, event of each hit, in [0, batch_size).
             batch_size: number of events B.
             per_hit: any of ``features`` and :data:`PER_HIT`; other fields pass through unsorted.
+
+        Raises:
+            DataError: a hit of an event that there is not, or as on creation.
         """
         order = torch.argsort(batch, stable=True)
+        if len(batch) and (int(batch[order[0]]) < 0 or int(batch[order[-1]]) >= batch_size):
+            raise DataError(f"batch must be in 0..{batch_size - 1}, got {int(batch.min())} to {int(batch.max())}")
         offsets = _offsets_of(torch.bincount(batch, minlength=batch_size))
         rows = {
             name: value[order] if name in PER_HIT or name == "features" else value

@@ -61,7 +61,7 @@ def pack_keys(indices: Tensor, spatial_shape: Triple) -> Tensor:
     """
     wide = indices.long()
     x, y, t = spatial_shape
-    if len(wide) and (int(wide[:, 0].max()) + 1) * x * y * t >= 1 << 63:
+    if len(wide) and (int(wide[:, 0].max()) + 1) * x * y * t > 1 << 63:
         raise DataError(f"{int(wide[:, 0].max()) + 1} events of {x} x {y} x {t} cells do not fit 63-bit keys")
     return ((wide[:, 0] * x + wide[:, 1]) * y + wide[:, 2]) * t + wide[:, 3]
 

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, whose header carries the SHA-256 of every tensor byte.
+"""Weights on disk: safetensors, whose header carries the SHA-256 of every tensor byte and of the facts kept with them.
 
 safetensors runs no code and checks sizes, but loads a flipped byte silently; the digest does not.
 """
@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from pointae.errors import CheckpointError
-from pointae.storage import write_atomically
+from pointae.storage import digest, write_atomically
 
 FORMAT = "pointae-weights"
 HEADER = "pointae"
@@ -39,7 +39,7 @@ def save_weights(model: nn.Module, path: Path, about: Mapping[str, Any]) -> str:
         StorageError: the file could not be written.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    fingerprint = tensor_digest(state)
+    fingerprint = _seal(state, dict(about))
     # One entry: safetensors writes several in no fixed order, and equal runs should give equal bytes.
     header = json.dumps({"format": FORMAT, "sha256": fingerprint, "about": dict(about)})
     write_atomically(path, save(state, metadata={HEADER: header}))
@@ -63,9 +63,9 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"is not a readable safetensors file: {error}", where=path) from None
     if header.get("format") != FORMAT:
         raise CheckpointError("was not written by pointae: its header lacks the format", where=path)
-    if header.get("sha256") != tensor_digest(state):
-        raise CheckpointError("is damaged: the SHA-256 of its tensors is not the one kept with them", where=path)
-    return state, header.get("about", {})
+    if header.get("sha256") != _seal(state, header.get("about")):
+        raise CheckpointError("is damaged: the SHA-256 of its content is not the one kept with it", where=path)
+    return state, header["about"]
 
 
 def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
@@ -86,6 +86,10 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, Any]:
         )
     model.load_state_dict(state)
     return about
+
+
+def _seal(state: Mapping[str, Tensor], about: Any) -> str:
+    return digest(f"{tensor_digest(state)} {json.dumps(about, sort_keys=True)}".encode())
 
 
 def tensor_digest(state: Mapping[str, Tensor]) -> str:
