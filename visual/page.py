@@ -42,7 +42,8 @@ const plot = document.getElementById("plot");
 const chooser = document.getElementById("events");
 const SYMBOLS = {dot: "circle", ring: "circle-open", diamond: "diamond"};
 const hidden = new Set();
-let current = 0;
+const FIRST_VIEW = {eye: {x: 0.9, y: -1.95, z: 0.7}, center: {x: 0.03, y: 0, z: -0.08}};
+let current = 0, wanted = null, drawing = false;
 
 function hover(axes) {
   const place = axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.6~g} ${axis.unit}`);
@@ -74,19 +75,30 @@ function side(axis) {
           zeroline: false, showspikes: false, showbackground: true};
 }
 
-function show(event) {
-  current = (event + scenes.length) % scenes.length;
+// One drawing at a time, the last event asked for: plotly does not bear two at once.
+async function show(event) {
+  current = wanted = (event + scenes.length) % scenes.length;
+  if (drawing) return;
+  drawing = true;
+  while (wanted !== null) {
+    wanted = null;
+    await draw();
+  }
+  drawing = false;
+}
+
+function draw() {
   const scene = scenes[current], [x, y, t] = scene.axes;
   document.getElementById("title").textContent = scene.title;
   document.getElementById("caption").textContent = scene.caption;
   chooser.value = current;
   const layout = {
-    margin: {l: 0, r: 0, t: 0, b: 0}, uirevision: "keep the camera", font: {color: "#333", size: 13},
+    margin: {l: 0, r: 0, t: 0, b: 0}, font: {color: "#333", size: 13},
     legend: {x: 0.01, y: 0.99, bgcolor: "rgba(255,255,255,0.8)", font: {size: 14}, itemsizing: "constant"},
     hoverlabel: {align: "left"},
     scene: {xaxis: side(t), yaxis: side(x), zaxis: side(y), aspectmode: "manual",
             aspectratio: {x: t.edge, y: x.edge, z: y.edge}, dragmode: "turntable",
-            camera: {eye: {x: 0.9, y: -1.95, z: 0.7}, center: {x: 0.03, y: 0, z: -0.08}}},
+            camera: plot.layout ? plot.layout.scene.camera : FIRST_VIEW},
   };
   const config = {responsive: true, displaylogo: false,
                   toImageButtonOptions: {format: "png", scale: 2, filename: "event_" + current}};
