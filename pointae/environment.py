@@ -148,7 +148,7 @@ def _torch_rows() -> list[Component]:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         where = "on the GPU"
     else:
-        native = torch.cpu._is_avx512_bf16_supported() or platform.machine() == "arm64"
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() or platform.machine() == "arm64"
         where = "on the processor"
     if native:
         return [*rows, Component("bf16", "ok", where)]

@@ -6,25 +6,24 @@ import ctypes
 import ctypes.util
 import os
 import sys
+from pathlib import Path
 
 
 def display_problem() -> str | None:
     """Why no window can be opened here; ``None`` if one can.
 
     Windows and macOS are taken to have a screen. Elsewhere ``DISPLAY`` must name an X server that
-    answers, or ``WAYLAND_DISPLAY`` be set: a viewer's library may end the whole process on a
-    ``DISPLAY`` left over from a closed connection.
+    answers, or ``WAYLAND_DISPLAY`` a socket: a viewer's library may end the whole process, or draw
+    where nobody looks, on a name left over from a closed connection.
     """
     if sys.platform in ("win32", "darwin"):
         return None
-    name = os.environ.get("DISPLAY")
-    if not name:
-        return (
-            None
-            if os.environ.get("WAYLAND_DISPLAY")
-            else "there is no display: DISPLAY and WAYLAND_DISPLAY are not set"
-        )
-    return None if _answers(name) else f"there is no display: the X server that DISPLAY={name} names does not answer"
+    name, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
+    if name and not _answers(name):
+        return f"there is no display: the X server that DISPLAY={name} names does not answer"
+    if wayland and not name and not (Path(os.environ.get("XDG_RUNTIME_DIR", "/")) / wayland).is_socket():
+        return f"there is no display: WAYLAND_DISPLAY={wayland} is no socket"
+    return None if name or wayland else "there is no display: DISPLAY and WAYLAND_DISPLAY are not set"
 
 
 def _answers(display: str) -> bool:

@@ -70,7 +70,7 @@ def _show_window(engine: str | None, source: EventSource, event: int, say: Calla
         except ComponentError as error:
             if engine is not None:
                 raise
-            say(f"{name} was passed over: {error}")
+            say(f"{error}; passed over")
         else:
             return True
     return False

@@ -60,9 +60,7 @@ class Window:
         self.open3d.utility.set_verbosity_level(self.open3d.utility.VerbosityLevel.Error)
         self.window = self.open3d.visualization.VisualizerWithKeyCallback()
         if not self.window.create_window("pointae", 1280, 820) or self.window.get_render_option() is None:
-            raise ComponentError(
-                "open3d cannot open a window here", fix="its window needs OpenGL 3.3; try --engine html"
-            )
+            raise ComponentError("open3d cannot open a window here: it needs OpenGL 3.3", fix="try --engine html")
         options = self.window.get_render_option()
         options.background_color = np.ones(3)
         options.point_size = 7.0

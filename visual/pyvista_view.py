@@ -19,6 +19,7 @@ from visual.source import EventSource
 
 POINT_SCALE = 1.8
 """Pixels of the window for a point of a layer's size."""
+_INVISIBLE = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
 _CAMERA = np.array([1.5, -3.6, 1.3])
 """Where one looks from at first, from the centre of the box along (t, x, y)."""
 
@@ -72,13 +73,15 @@ def draw_picture(source: EventSource, event: int, path: Path) -> Path:
 
 def _plotter(off_screen: bool) -> Any:
     pyvista = require("pyvista", extra="view")
-    from vtkmodules.vtkCommonCore import vtkLogger
+    from vtkmodules.vtkCommonCore import vtkObject
 
-    vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_ERROR)  # It warns of a missing display even off screen.
-    try:
-        plotter = pyvista.Plotter(off_screen=off_screen, window_size=(1280, 820), lighting="none")
-    except Exception as error:  # VTK's kinds of failure are not documented.
-        raise ComponentError(f"pyvista cannot draw here: {error}") from error
+    vtkObject.GlobalWarningDisplayOff()  # What matters of it is said below, in one line.
+    plotter = pyvista.Plotter(off_screen=off_screen, window_size=(1280, 820), lighting="none")
+    # Asked first: without OpenGL VTK would end the process, without a screen draw where nobody looks.
+    if not plotter.render_window.SupportsOpenGL():
+        raise ComponentError("pyvista cannot draw here: it needs OpenGL 3.2", fix="try --engine html")
+    if not off_screen and plotter.render_window.GetClassName() in _INVISIBLE:
+        raise ComponentError("pyvista found no screen to open a window on", fix="try --engine html")
     plotter.set_background("white")
     plotter.enable_anti_aliasing("msaa", multi_samples=8)
     return plotter
