@@ -27,16 +27,17 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot be written: {error.strerror}", where=path) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows cannot open a folder; its replace is durable by itself
+def sync(path: Path) -> None:
+    """Wait until what was written to ``path``, a file or a folder, is on the disk."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder; its replace is durable by itself
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -133,6 +133,22 @@ def test_blocks_are_whole_events_and_can_be_written_again(tmp_path, ending):
         assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
 
 
+def test_attributes_of_every_kind(tmp_path):
+    given = {
+        "text": "µ",
+        "long": "x" * 200_000,
+        "n": None,
+        "list": [1.5, 2.0],
+        "mixed": [1, "a"],
+        "none": [],
+        "t": True,
+    }
+    for ending in (".h5", ".npz"):
+        write_hits(tmp_path / f"a{ending}", some_hits(), given)
+        stated = read_attributes(tmp_path / f"a{ending}")
+        assert {name: stated[name] for name in given} == given
+
+
 def test_foreign_arrays_of_other_types_and_byte_orders(tmp_path):
     hits = some_hits(signal=torch.tensor([True, False, True, True, False]))
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -252,29 +268,34 @@ def test_a_failure_leaves_what_was_there(tmp_path, ending):
 
 FULL_DISK = """
 import resource, signal, sys, torch
+from pointae.errors import PointaeError
 from pointae.hits import HitBatch
 from pointae.io import write_hits
 from pointae.geometry import deepclean3d_geometry
-from pointae.terminal import run_tool
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
 coords = torch.randint(0, 88, (40_000, 3)).int()
 hits = HitBatch(deepclean3d_geometry(), coords, torch.tensor([0, 40_000]))
-run_tool(lambda arguments: [write_hits(path, hits) for path in arguments])
+for path in sys.argv[1:]:
+    try:
+        write_hits(path, hits)
+    except PointaeError as error:
+        print(error.exit_code, error)
 """
 
 
-@pytest.mark.parametrize("ending", [*TABLES, ".pt", ".npy", ""])
-def test_a_disk_without_room_is_told_and_leaves_what_was_there(tmp_path, ending):
-    path = tmp_path / f"out{ending}"
-    if ending:
-        path.write_text("older")
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, check=False)
-    assert done.returncode == 5, done.stderr
-    assert str(path) in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert [p.name for p in tmp_path.iterdir()] == ([path.name] if ending else [])
-    assert not ending or path.read_text() == "older"
+def test_a_disk_without_room_is_told_and_leaves_what_was_there(tmp_path):
+    files = [tmp_path / f"out{ending}" for ending in (*TABLES, ".pt", ".npy")]
+    for file in files:
+        file.write_text("older")
+    paths = [*files, tmp_path / "folder"]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *paths], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert not done.stderr
+    assert len(lines) == len(paths)
+    assert all(line.startswith(f"5 {path}") for line, path in zip(lines, paths, strict=True)), lines
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert all(file.read_text() == "older" for file in files)
 
 
 def test_only_kept_hits(tmp_path):

@@ -5,7 +5,6 @@ Knows no torch: a file is looked at before anything slow is imported.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -131,14 +130,3 @@ def _kind_of(start: bytes) -> str | None:
 def _advice(start: bytes, ending: str) -> str:
     kind = _kind_of(start)
     return f"it looks like {kind}: correct the ending '{ending}'" if kind else "the file is damaged or of another kind"
-
-
-def sync(path: Path) -> None:
-    """Wait until what was written to ``path``, a file or a folder, is on the disk."""
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

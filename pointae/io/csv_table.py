@@ -34,7 +34,7 @@ from pointae.io.output import WriteReport
 
 COORDS = ("x", "y", "t")
 TIME = "event_time_ns"
-PART_CHARACTERS = 4 << 20
+PART_CHARACTERS = 1 << 20
 LINE_CHARACTERS = 1 << 20
 TRUTH = {"1": True, "0": False, "True": True, "False": False, "true": True, "false": False, "1.0": True, "0.0": False}
 
@@ -136,14 +136,19 @@ def _named(header: list[str], options: ReadOptions) -> list[str]:
 
 
 def _split(text: str, names: list[str], first: int) -> dict[str, Sequence[str]]:
-    rows = list(csv.reader(text.split("\n"), strict=True))
-    while rows and not rows[-1]:
-        rows.pop()
-    for number, row in enumerate(rows):
-        if len(row) != len(names):
-            raise DataError(f"line {_line(first + number)} has {len(row)} fields, the header {len(names)}")
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return dict(zip(names, columns, strict=True))
+    text = text.rstrip("\r\n")
+    if '"' in text:
+        rows = list(csv.reader(text.split("\n"), strict=True))
+        lengths = [len(row) for row in rows]
+        fields = list(chain.from_iterable(rows))
+    else:  # the same some times faster: no list a row
+        lines = text.replace("\r\n", "\n").split("\n") if text else []
+        lengths = [line.count(",") + 1 if line else 0 for line in lines]
+        fields = ",".join(lines).split(",") if lines else []
+    for number, length in enumerate(lengths):
+        if length != len(names):
+            raise DataError(f"line {_line(first + number)} has {length} fields, the header {len(names)}")
+    return {name: fields[i :: len(names)] for i, name in enumerate(names)}
 
 
 def _line(row: int) -> int:

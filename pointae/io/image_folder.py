@@ -18,10 +18,11 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.images import pixel_values
 from pointae.io.assembly import Assembler
-from pointae.io.boundary import look, reading, sync
+from pointae.io.boundary import look, reading
 from pointae.io.deepclean3d import EVENTS, fields_lost, grid_of, hits_of, read_bundle
 from pointae.io.image_file import read_image, write_image
 from pointae.io.output import WriteReport
+from pointae.storage import sync
 
 DATA, LABELS = "Data", ("Labels_Sparse", "Labels")
 READERS = {".npy": (read_image, b"\x93NUMPY"), ".pt": (read_bundle, b"PK\x03\x04")}

@@ -46,6 +46,9 @@ ROWS = 1 << 16
 CACHE_BYTES = 1 << 20
 """HDF5's own cache of each array: rows are read in order, so a large one would only take memory."""
 
+MAX_ATTRIBUTE = 60_000
+"""Bytes of an attribute that HDF5 keeps beside its name."""
+
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a file."""
@@ -220,7 +223,7 @@ class Sink:
         arrays = arrays_of(hits)
         if not self._file.keys():
             for name, value in attributes_of(hits, self._attributes).items():
-                self._file.attrs[name] = to_text(value)
+                self._set_attribute(name, to_text(value))
             self._create("offsets", np.zeros(1, np.int64))
         arrays["offsets"] = arrays["offsets"][1:] + self._file["offsets"][-1]
         if isinstance(hits.event_id, tuple):
@@ -233,6 +236,17 @@ class Sink:
             else:
                 self._create(name, values)
         self._raise_failure()
+
+    def _set_attribute(self, name: str, value: Any) -> None:
+        texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        encoded = [text.encode() for text in texts if isinstance(text, str)]
+        longest = max([1, *map(len, encoded)])
+        if encoded and longest * len(encoded) < MAX_ATTRIBUTE:
+            # Beside its name: in HDF5's heap for texts of any length a damaged byte can make readers hang.
+            dtype = h5py.string_dtype("utf-8", longest)
+            self._file.attrs.create(name, encoded[0] if isinstance(value, str) else encoded, dtype=dtype)
+        else:
+            self._file.attrs[name] = value
 
     def _create(self, name: str, values: Array) -> None:
         # Chunks fit what the first block shows of the size: whole pages for many rows, little waste for few.

@@ -23,7 +23,8 @@ class ReadOptions:
     Args:
         geometry: the grid, for files that do not state one.
         duplicates: hits of an event that share a cell: keep all, merge into one, or fail.
-        on_bad: fail at the first bad event, or skip bad events, report them, and fail above 1 %.
+        on_bad: fail at the first bad event, or skip bad events, report them, and fail above 1 %
+            (native files and CSV; other formats always fail).
         window_ns: length of an event in a continuous recording (Timepix3).
         gap_ns: build events of continuous recordings from pauses longer than this instead.
         chip_layout: where the chips of a Timepix3 recording are: all on one another with ``chip``

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from pointae.errors import DataError, StorageError, UsageError
 from pointae.hits import HitBatch
-from pointae.io.boundary import sync, writing
+from pointae.io.boundary import writing
+from pointae.storage import sync
 
 
 @dataclass
