@@ -284,6 +284,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by means of Linux")
 def test_a_disk_without_room_is_told_and_leaves_what_was_there(tmp_path):
     files = [tmp_path / f"out{ending}" for ending in (*TABLES, ".pt", ".npy")]
     for file in files:
@@ -409,6 +410,7 @@ print(json.dumps([sum(a.numel() * a.element_size() for a in arrays) / 1e6, peak[
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="measured by means of Linux")
 @pytest.mark.parametrize("dtype", ["i4", "i8"])
 def test_memory_of_loading_100_000_events(tmp_path, dtype):
     """23 million hits: at most 400 MB, and at most 800 MB on the way."""
