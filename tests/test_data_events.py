@@ -20,7 +20,7 @@ from pointae.config import (
 )
 from pointae.data.events import SPLITS, EventData
 from pointae.degrade import settings_at
-from pointae.errors import ConfigError
+from pointae.errors import ConfigError, DataError
 from pointae.geometry import deepclean3d_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.io import write_hits
@@ -172,6 +172,29 @@ def test_several_files_are_one_recording(tmp_path):
     source = FileSource(paths=[str(tmp_path / name) for name in ("a.h5", "b.h5")], split="ordered")
     data = EventData(DataSettings(source=source, shares=SHARES), 1)
     assert [data.all_events(split).hits.event_id.tolist() for split in ("validation", "test")] == [[3, 4], [5]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares", "split"), [([2, 1], (0.6, 0.2, 0.2), "validation"), ([2, 1, 3], (0.0, 0.5, 0.5), "train")]
+)
+def test_files_with_too_few_events_to_train_are_refused_at_once(tmp_path, sizes, shares, split):
+    write_hits(tmp_path / "a.h5", random_hits(sizes))
+    settings = DataSettings(
+        source=FileSource(paths=[str(tmp_path / "a.h5")]),
+        shares=SplitShares(train=shares[0], validation=shares[1], test=shares[2]),
+    )
+    with pytest.raises(DataError, match=rf"no events of {len(sizes)} are left for {split} \(raise its share"):
+        EventData(settings, 1)
+
+
+def test_a_run_may_do_without_test_events_until_they_are_asked_for(tmp_path):
+    write_hits(tmp_path / "a.h5", random_hits([2, 1, 3]))
+    source, shares = FileSource(paths=[str(tmp_path / "a.h5")]), SplitShares(train=0.5, validation=0.5, test=0.0)
+    data = EventData(DataSettings(source=source, shares=shares), 1)
+    assert data.num_events("test") == 0
+    assert list(data.batches("test", 5)) == []
+    with pytest.raises(DataError, match="no events are left for test"):
+        data.all_events("test")
 
 
 def test_files_without_truth_are_refused_unless_all_is_signal(stored):

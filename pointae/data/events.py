@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch import Tensor
 from pointae import draws
 from pointae.config import DataSettings, DegradationSettings, FileSource, PatternSource, TorchSource
 from pointae.degrade import degrade, settings_at
-from pointae.errors import ConfigError
+from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
@@ -134,8 +134,14 @@ class EventData:
                 yield Batch(hits.events(piece), target.events(piece))
 
     def all_events(self, split: Split) -> Batch:
-        """A whole split as one batch, in its own order: for validation and tests."""
-        chunks = list(self.batches(split, CHUNK)) if split != "train" else []
+        """A whole split as one batch, in the order of its batches.
+
+        Raises:
+            DataError: the split has no events.
+        """
+        chunks = list(self.batches(split, CHUNK))
+        if not chunks:
+            raise _no_events(split)
         return Batch(HitBatch.concat([c.hits for c in chunks]), HitBatch.concat([c.target for c in chunks]))
 
     def _prepare(self, split: Split, numbers: Tensor, epoch: int) -> tuple[HitBatch, HitBatch]:
@@ -169,7 +175,7 @@ def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
 
 def _read_files(source: FileSource) -> HitBatch:
     geometry = GEOMETRIES[source.geometry]() if source.geometry else None
-    options = {"geometry": geometry, "duplicates": source.duplicates}
+    options: dict[str, Any] = {"geometry": geometry, "duplicates": source.duplicates}
     if source.window_ns is not None:
         options["window_ns"] = source.window_ns
     if source.gap_ns is not None:
@@ -193,4 +199,14 @@ def _split_numbers(num_events: int, source: FileSource, data: DataSettings, seed
     first = round(num_events * data.shares.train)
     second = first + round(num_events * data.shares.validation)
     parts = (numbers[:first], numbers[first:second], numbers[second:])
-    return {split: part.sort().values for split, part in zip(SPLITS, parts, strict=True)}
+    split_numbers = {split: part.sort().values for split, part in zip(SPLITS, parts, strict=True)}
+    for split in ("train", "validation"):  # told now, not after an hour of training; a run may do without a test
+        if not len(split_numbers[split]):
+            raise _no_events(split, f" of {num_events}")
+    return split_numbers
+
+
+def _no_events(split: str, of: str = "") -> DataError:
+    return DataError(
+        f"no events{of} are left for {split}", where="data", fix="raise its share in data.shares, or use more events"
+    )
