@@ -63,4 +63,8 @@ def progress(stage: str, total: int | None, unit: str = "") -> Iterator[Callable
     )  # fmt: skip
     with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
         task = bar.add_task(stage, total=total, note="")
-        yield lambda steps, note="": bar.update(task, advance=steps, note=note)
+
+        def advance(steps: int, note: str = "") -> None:
+            bar.update(task, advance=steps, note=note)
+
+        yield advance

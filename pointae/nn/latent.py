@@ -37,7 +37,7 @@ class VariationalLatent(nn.Module):
         return Latent(z, mean, log_var)
 
 
-LATENTS = {"plain": PlainLatent, "variational": VariationalLatent}
+LATENTS: dict[str, type[PlainLatent | VariationalLatent]] = {"plain": PlainLatent, "variational": VariationalLatent}
 
 
 def build_latent(settings: LatentSettings) -> PlainLatent | VariationalLatent:
