@@ -49,7 +49,7 @@ class Dense3dEncoder(nn.Module):
         self.stride = settings.stride
         self.embedding = HitEmbedding(geometry, in_features, channels)
         self.enter = nn.Conv3d(1 + 3 + in_features + 3, channels, 3, padding=1)
-        self.fine = nn.Sequential(DenseBlock(channels), DenseBlock(channels))
+        self.fine = nn.Sequential(DenseBlock(channels), DenseBlock(channels), _norm(channels))
         self.down = nn.Conv3d(channels, 2 * channels, 3, stride=2, padding=1)
         self.coarse = nn.Sequential(DenseBlock(2 * channels), _norm(2 * channels))
         self.to_hits = nn.Linear(channels, channels)

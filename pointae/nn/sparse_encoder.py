@@ -13,9 +13,8 @@ from pointae.hits import HitBatch
 from pointae.nn.cells import cell_offsets
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
-from pointae.nn.segments import pooled
 from pointae.nn.sparse.engines import build_levels, resolve_engine
-from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
+from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv, pool_events
 from pointae.nn.sparse.levels import Level
 from pointae.voxels import Triple, voxelize
 
@@ -24,9 +23,11 @@ class SparseEncoder(nn.Module):
     """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of submanifold sparse convolutions
     (Graham et al. 2018, arXiv:1711.10275).
 
-    It starts at a stride at which hits have neighbours; what lies inside a voxel is told to it
-    by each hit's place there, averaged, and comes back to the hits at the end. Cost follows the
-    occupied voxels: neither the volume nor the number of time bins matters.
+    It starts at a stride at which hits have neighbours (``analysis.neighbour_counts``): at the
+    native one a kernel sees single hits. What lies inside a voxel is told to it by its hits'
+    places there, averaged, and comes back to the hits at the end; every block also hears of the
+    whole event. Cost follows the occupied voxels: neither the volume nor the number of time bins
+    matters.
 
     Args:
         settings: channels, strides of the levels, engine.
@@ -65,14 +66,14 @@ class SparseEncoder(nn.Module):
         levels = build_levels(self.engine, voxels, self.ratios)
         v, coarsest = self.unet(voxels.features, levels)  # (M, C), (M', C)
         h = self.norm(h + self.to_hits(v).index_select(0, voxel_of_hit))
-        coarse_of_hit = voxel_of_hit
-        for level in levels[:-1]:
-            coarse_of_hit = level.next.parent[coarse_of_hit]
-        return Encoding(self.to_code(pooled(coarsest.index_select(0, coarse_of_hit), hits)), h)
+        return Encoding(self.to_code(pool_events(coarsest, levels[-1])), h)
 
 
 class SparseUNet(nn.Module):
     """One level of the U and, inside it, all coarser ones.
+
+    What goes down, and what comes out at the bottom, is normalised: without that the straight
+    ways add up and training diverges.
 
     Shapes:
         (M, C) on the finest level -> (M, C) there, and (M', C) on the coarsest.
@@ -81,6 +82,7 @@ class SparseUNet(nn.Module):
     def __init__(self, channels: int, ratios: list[Triple]) -> None:
         super().__init__()
         self.enter = ResidualBlock(channels)
+        self.norm = nn.LayerNorm(channels)
         self.has_inner = bool(ratios)
         if ratios:
             self.down = DownConv(channels, channels, ratios[0])
@@ -91,9 +93,10 @@ class SparseUNet(nn.Module):
     def forward(self, h: Tensor, levels: list[Level]) -> tuple[Tensor, Tensor]:
         level, *coarser = levels
         h = self.enter(h, level)
+        n = self.norm(h)
         if not self.has_inner:
-            return h, h
-        below, coarsest = self.inner(self.down(h, level), coarser)
+            return n, n
+        below, coarsest = self.inner(self.down(n, level), coarser)
         return self.leave(h + self.up(below, level), level), coarsest
 
 

@@ -7,6 +7,7 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
+from pointae.nn.sparse.kernel_maps import collect, take
 from pointae.nn.sparse.levels import Level
 from pointae.voxels import Triple
 
@@ -63,8 +64,32 @@ class UpConv(SparseConv):
         return level.up(features, self.weight) + self.bias
 
 
+def pool_events(features: Tensor, level: Level) -> Tensor:
+    """(B, 2 C): mean and largest of features (M, C) over each event's voxels; 0 for an event without."""
+    counts = level.events.starts.diff()
+    mean = collect(features, level.events) / counts.clamp(min=1)[:, None].to(features.dtype)
+    if not len(features):
+        return torch.cat([mean, mean], dim=1)
+    largest = torch.segment_reduce(features, "max", lengths=counts, axis=0, unsafe=True)
+    return torch.cat([mean, torch.where(counts[:, None] > 0, largest, largest.new_zeros(()))], dim=1)
+
+
+class EventContext(nn.Module):
+    """What all voxels of an event say together, told to each: (M, C) -> (M, C).
+
+    A kernel sees a few cells, the image of a track spans the detector.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * channels, channels)
+
+    def forward(self, features: Tensor, level: Level) -> Tensor:
+        return take(self.linear(pool_events(features, level)), level.events)
+
+
 class ResidualBlock(nn.Module):
-    """Two submanifold convolutions beside a straight way: (M, C) -> (M, C).
+    """Two submanifold convolutions, and the event's context, beside a straight way: (M, C) -> (M, C).
 
     Normalised voxel by voxel, so an event does not feel the others of its batch.
     """
@@ -72,10 +97,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, kernel_size: Triple = (3, 3, 3)) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(channels)
+        self.context = EventContext(channels)
         self.conv_1 = SubmanifoldConv(channels, channels, kernel_size)
         self.norm_2 = nn.LayerNorm(channels)
         self.conv_2 = SubmanifoldConv(channels, channels, kernel_size)
 
     def forward(self, h: Tensor, level: Level) -> Tensor:
-        n = self.conv_1(self.norm_1(h).relu(), level)
+        n = self.norm_1(h)
+        n = self.conv_1((n + self.context(n, level)).relu(), level)
         return h + self.conv_2(self.norm_2(n).relu(), level)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from pointae.errors import ConfigError
+from pointae.nn.sparse.kernel_maps import Slots
 from pointae.voxels import Triple, coarse_shape, pack_keys, unpack_keys
 
 
@@ -81,6 +83,13 @@ class Level(ABC):
         if self.coarsening is None:
             raise ConfigError("the coarsest level has no coarser one to convolve with")
         return self.coarsening
+
+    @cached_property
+    def events(self) -> Slots:
+        """The event of each voxel: to collect voxels by event, and to tell them what was collected."""
+        event = self.indices[:, 0].long()
+        starts = torch.searchsorted(event, torch.arange(self.batch_size + 1, device=event.device))
+        return Slots(event, event[:0], torch.arange(len(event), device=event.device), starts)
 
     @abstractmethod
     def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
