@@ -145,7 +145,8 @@ class HitBatch:
             index: (E,) int64, a sequence of numbers, or a slice.
         """
         if isinstance(index, slice):
-            index = torch.arange(*index.indices(self.batch_size))
+            numbers = range(*index.indices(self.batch_size))  # torch.arange refuses [5:3], which is empty
+            index = torch.arange(len(numbers)) * numbers.step + numbers.start
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         counts = self.counts[index]
         offsets = _offsets_of(counts)

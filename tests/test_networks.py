@@ -169,7 +169,7 @@ def test_every_parameter_learns_and_the_loss_falls(encoder, decoder):
         optimiser.zero_grad()
         loss = loss_of(model, hits, decoder)
         loss.backward()
-        losses.append(float(loss))
+        losses.append(loss.item())
         if len(losses) == 1:
             unused = WAY_BACK_TO_HITS if "sparse" in encoder and decoder != "per_hit" else ()
             for name, parameter in model.named_parameters():
