@@ -82,6 +82,12 @@ class FileSource(Settings):
     geometry: str | None = None
     """Name of a known detector, where the files do not say."""
     duplicates: Literal["keep", "merge", "error"] = "keep"
+    on_bad: Literal["error", "skip"] = "error"
+    """``skip`` leaves bad events out, says how many, and fails above 1 %."""
+    columns: dict[str, str] = {}
+    """For CSV, the file's own column name by ours, e.g. ``{t: tof}``."""
+    chip_layout: Literal["single", "2x2"] = "single"
+    """Where the chips of a Timepix3 recording are; ``single``: on one another, told apart by a feature."""
     all_signal: bool = False
     """Take every hit as signal: for recordings without labels, to which noise is then added."""
     window_ns: Annotated[float, Field(gt=0)] | None = None

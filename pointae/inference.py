@@ -13,7 +13,7 @@ from pointae.config_files import load_config
 from pointae.errors import CheckpointError
 from pointae.geometry import DetectorGeometry, geometry_from_dict
 from pointae.hits import HitBatch
-from pointae.io import open_writer, read_blocks
+from pointae.io import open_writer, output_format, read_blocks
 from pointae.nn.autoencoder import Autoencoder, Prediction
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
@@ -154,11 +154,14 @@ def denoise_file(
         denoiser: a trained network.
         source: any readable file of hits.
         out: where to write; its ending chooses the format. Nothing is left there on failure.
-        kept_only: leave removed hits out.
+        kept_only: leave removed hits out; images, which have no place for a decision, always do.
         options: for the reader, e.g. ``window_ns``.
         advance: told of events done.
     """
     report = FileReport()
+    if not kept_only and not output_format(out).holds_decisions:
+        kept_only = True
+        report.notes.append(f"{out.name}: an image has no place for scores, so it holds the kept hits only")
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
     blocks = read_blocks(source, BLOCK, geometry=denoiser.geometry, **(options or {}))
     with open_writer(out, attributes, kept_only) as writer:

@@ -19,14 +19,17 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--threshold", type=float, help="keep hits that score at least this (default: the run's)")
     parser.add_argument("--window-ns", type=float, help="event length, for continuous recordings")
     parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")
+    parser.add_argument("--on-bad", choices=["error", "skip"], default="error", help="what to do with bad events")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     options = parser.parse_args(arguments)
 
+    from pointae.io import output_format
     from pointae.runs import RunDirectory
 
+    output_format(options.out)
     run = RunDirectory.open(options.run)
     run.weights()
-    reading = {"window_ns": options.window_ns, "gap_ns": options.gap_ns}
+    reading = {"window_ns": options.window_ns, "gap_ns": options.gap_ns, "on_bad": options.on_bad}
 
     from pointae.inference import Denoiser, denoise_file
 

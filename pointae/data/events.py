@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from pointae import draws
 from pointae.config import DataSettings, DegradationSettings, FileSource, PatternSource, TorchSource
-from pointae.degrade import degrade, settings_at
+from pointae.degrade import degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
@@ -175,20 +175,10 @@ def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
 
 def _read_files(source: FileSource) -> HitBatch:
     geometry = GEOMETRIES[source.geometry]() if source.geometry else None
-    options: dict[str, Any] = {"geometry": geometry, "duplicates": source.duplicates}
-    if source.window_ns is not None:
-        options["window_ns"] = source.window_ns
-    if source.gap_ns is not None:
-        options["gap_ns"] = source.gap_ns
-    hits = HitBatch.concat([read_hits(path, **options) for path in source.paths])
-    if source.all_signal:
-        n = hits.num_hits
-        hits = hits.replace(
-            signal=torch.ones(n, dtype=torch.bool),
-            track=torch.zeros(n, dtype=torch.int32),
-            origin=torch.zeros(n, dtype=torch.int8),
-        )
-    return hits
+    names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns")
+    options = {name: getattr(source, name) for name in names}
+    hits = HitBatch.concat([read_hits(path, geometry=geometry, **options) for path in source.paths])
+    return with_truth(hits.replace(signal=None, track=None, origin=None)) if source.all_signal else hits
 
 
 def _split_numbers(num_events: int, source: FileSource, data: DataSettings, seed: int) -> dict[Split, Tensor]:

@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from pointae.hits import HitBatch
     from pointae.io.output import HitWriter, WriteReport
 
-__all__ = ["FORMATS", "Format", "open_writer", "read_attributes", "read_blocks", "read_hits", "write_hits"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "open_writer",
+    "output_format",
+    "read_attributes",
+    "read_blocks",
+    "read_hits",
+    "write_hits",
+]
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,14 @@ class Format:
         module: of this package, that reads and writes it.
         magic: what its files may begin with; none for text.
         writable: whether pointae writes it.
+        holds_decisions: whether it has a place for a hit's score and decision; an image has none.
     """
 
     title: str
     module: str
     magic: tuple[bytes, ...] = ()
     writable: bool = True
+    holds_decisions: bool = True
 
     @property
     def code(self) -> Any:
@@ -54,10 +65,10 @@ FORMATS = {
     ".hdf5": _HDF5,
     ".npz": Format("a native .npz archive", "native_npz", (b"PK",)),
     ".csv": Format("CSV", "csv_table"),
-    ".pt": Format("a DeepClean3D bundle", "deepclean3d", (b"PK",)),
-    ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",)),
+    ".pt": Format("a DeepClean3D bundle", "deepclean3d", (b"PK",), holds_decisions=False),
+    ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",), holds_decisions=False),
     ".tpx3": Format("a Timepix3 recording", "timepix3", (b"TPX3",), writable=False),
-    FOLDER: Format("a folder of images", "image_folder"),
+    FOLDER: Format("a folder of images", "image_folder", holds_decisions=False),
 }
 """Formats by the ending of their files."""
 
@@ -162,14 +173,24 @@ def open_writer(path: str | Path, attributes: Mapping[str, Any] | None = None, k
         ...     for hits in read_blocks("noisy.h5", 1000):
         ...         writer.append(denoise(hits))
     """
+    chosen = output_format(path)
+    from pointae.io.output import HitWriter
+
+    return HitWriter(Path(path), chosen.code.Sink, attributes, kept_only)
+
+
+def output_format(path: str | Path) -> Format:
+    """The format that a file to be written will have.
+
+    Raises:
+        UsageError: an ending that is not written.
+    """
     path = Path(path)
     chosen = FORMATS.get(path.suffix.lower() or FOLDER)
     if chosen is None or not chosen.writable:
         endings = ", ".join(ending for ending, known in FORMATS.items() if known.writable)
         raise UsageError(f"hits cannot be written as '{path.suffix}'", where=path, fix=f"known: {endings}")
-    from pointae.io.output import HitWriter
-
-    return HitWriter(path, chosen.code.Sink, attributes, kept_only)
+    return chosen
 
 
 def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, ReadOptions]:
