@@ -5,7 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 from torch import Tensor, nn
 
-from pointae.config import Config
+from pointae.analysis.neighbours import neighbour_counts
+from pointae.config import Config, SparseSettings
 from pointae.data.events import SPLITS, EventData
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.outputs import Output
@@ -19,6 +20,11 @@ def describe(config: Config) -> None:
     console.print(_events(data))
     console.print(_layers(model))
     batch = next(data.batches("train", config.train.batch_size))
+    if isinstance(config.model.encoder, SparseSettings):
+        console.print("neighbours at each stride of the encoder:")
+        for count in neighbour_counts(batch.hits, config.model.encoder.strides):
+            console.print(f"  {count}")
+        console.print(f"engine: {model.encoder.engine} ({model.encoder.engine_reason})")
     prediction = model.train()(batch.hits)
     console.print(_shapes(batch.hits.coords, batch.hits.offsets, prediction.output, prediction.latent.z))
 

@@ -26,7 +26,7 @@ class Sink:
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
         self._file = open(path, "x+", encoding="utf-8", newline="")  # noqa: SIM115  # closed by close()
         self._writer = csv.writer(self._file, lineterminator="\n")
-        self._last_id, self._in_order, self._sortable = -1 << 63, True, True
+        self._last_id, self._last_first, self._in_order, self._sortable = -1 << 63, -1 << 63, True, True
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:
         """Write the next events."""
@@ -45,6 +45,10 @@ class Sink:
         self._in_order &= bool((steps > 0).all()) and int(hits.hit_id[0]) > self._last_id
         self._sortable &= bool((steps[inside] > 0).all()) and len(hits.hit_id.unique()) == hits.num_hits
         self._last_id = int(hits.hit_id[-1])
+        # A table gives its events in the order of their first rows: other ids are not those of rows.
+        firsts = hits.hit_id[hits.offsets[:-1][hits.counts > 0]]
+        self._sortable &= bool((firsts.diff() > 0).all()) and int(firsts[0]) > self._last_first
+        self._last_first = int(firsts[-1])
 
     def close(self, complete: bool) -> None:
         """Close the file."""

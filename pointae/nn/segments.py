@@ -1,6 +1,8 @@
-"""Pooling over the hits of each event, and the way between ragged and padded arrays."""
+"""Pooling over the rows of each event, and the way between ragged and padded arrays."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,38 +10,54 @@ from torch import Tensor, nn
 from pointae.hits import HitBatch
 
 
-def segment_mean(values: Tensor, hits: HitBatch) -> Tensor:
-    """(B, C) mean of values (N, C) over each event's hits; 0 for an event without hits."""
-    sums = values.new_zeros(hits.batch_size, values.shape[1]).index_add(0, hits.batch, values)
-    return sums / hits.counts.clamp(min=1)[:, None].to(values.dtype)
+class Rows(Protocol):
+    """Rows sorted by event: the hits of a batch, or its voxels at some stride."""
+
+    @property
+    def batch(self) -> Tensor:
+        """(N,) int64, event of each row."""
+
+    @property
+    def counts(self) -> Tensor:
+        """(B,) int64, rows of each event."""
+
+    @property
+    def batch_size(self) -> int:
+        """B."""
 
 
-def segment_max(values: Tensor, hits: HitBatch) -> Tensor:
-    """(B, C) largest of values (N, C) over each event's hits; 0 for an event without hits."""
-    if hits.num_hits == 0:
-        return values.sum() * 0 + values.new_zeros(hits.batch_size, values.shape[1])
-    largest = torch.segment_reduce(values, "max", lengths=hits.counts, axis=0, unsafe=True)
-    return torch.where(hits.counts[:, None] > 0, largest, largest.new_zeros(()))
+def segment_mean(values: Tensor, rows: Rows) -> Tensor:
+    """(B, C) mean of values (N, C) over each event's hits; 0 for an event without rows."""
+    sums = values.new_zeros(rows.batch_size, values.shape[1]).index_add(0, rows.batch, values)
+    return sums / rows.counts.clamp(min=1)[:, None].to(values.dtype)
+
+
+def segment_max(values: Tensor, rows: Rows) -> Tensor:
+    """(B, C) largest of values (N, C) over each event's hits; 0 for an event without rows."""
+    if len(values) == 0:
+        return values.sum() * 0 + values.new_zeros(rows.batch_size, values.shape[1])
+    largest = torch.segment_reduce(values, "max", lengths=rows.counts, axis=0, unsafe=True)
+    return torch.where(rows.counts[:, None] > 0, largest, largest.new_zeros(()))
 
 
 class EventContext(nn.Module):
-    """What all hits of an event say together, told to each: (N, C) -> (N, C).
+    """What all rows of an event say together, told to each: (N, C) -> (N, C).
 
-    ``Linear([mean, max])`` is computed once an event, not once a hit: of a layer on
-    ``[local, global]`` the global half is the same for every hit.
+    ``Linear([mean, max])`` is computed once an event, not once a row: of a layer on
+    ``[local, global]`` the global half is the same for every row.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(2 * channels, channels)
 
-    def forward(self, h: Tensor, hits: HitBatch) -> Tensor:
-        return self.linear(pooled(h, hits))[hits.batch]
+    def forward(self, h: Tensor, rows: Rows) -> Tensor:
+        return self.linear(pooled(h, rows)).index_select(0, rows.batch)
 
 
-def pooled(h: Tensor, hits: HitBatch) -> Tensor:
+def pooled(h: Tensor, rows: Rows) -> Tensor:
     """(B, 2 C): mean and max of h (N, C) over each event."""
-    return torch.cat([segment_mean(h, hits), segment_max(h, hits)], dim=1)
+    return torch.cat([segment_mean(h, rows), segment_max(h, rows)], dim=1)
 
 
 class Padding:

@@ -13,8 +13,9 @@ from pointae.hits import HitBatch
 from pointae.nn.cells import cell_offsets
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
+from pointae.nn.segments import pooled
 from pointae.nn.sparse.engines import build_levels, resolve_engine
-from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv, pool_events
+from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
 from pointae.nn.sparse.levels import Level
 from pointae.voxels import Triple, voxelize
 
@@ -64,9 +65,9 @@ class SparseEncoder(nn.Module):
         h = self.embedding(hits) + self.in_cell(offsets)  # (N, C)
         voxels, voxel_of_hit = voxelize(hits, h, self.stride)  # M voxels
         levels = build_levels(self.engine, voxels, self.ratios)
-        v, coarsest = self.unet(voxels.features, levels)  # (M, C), (M', C)
+        v = self.unet(voxels.features, levels)  # (M, C)
         h = self.norm(h + self.to_hits(v).index_select(0, voxel_of_hit))
-        return Encoding(self.to_code(pool_events(coarsest, levels[-1])), h)
+        return Encoding(self.to_code(pooled(h, hits)), h)
 
 
 class SparseUNet(nn.Module):
@@ -76,7 +77,7 @@ class SparseUNet(nn.Module):
     ways add up and training diverges.
 
     Shapes:
-        (M, C) on the finest level -> (M, C) there, and (M', C) on the coarsest.
+        (M, C) -> (M, C) on its finest level.
     """
 
     def __init__(self, channels: int, ratios: list[Triple]) -> None:
@@ -90,14 +91,14 @@ class SparseUNet(nn.Module):
             self.up = UpConv(channels, channels, ratios[0])
             self.leave = ResidualBlock(channels)
 
-    def forward(self, h: Tensor, levels: list[Level]) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, levels: list[Level]) -> Tensor:
         level, *coarser = levels
         h = self.enter(h, level)
         n = self.norm(h)
         if not self.has_inner:
-            return n, n
-        below, coarsest = self.inner(self.down(n, level), coarser)
-        return self.leave(h + self.up(below, level), level), coarsest
+            return n
+        below = self.inner(self.down(n, level), coarser)
+        return self.leave(h + self.up(below, level), level)
 
 
 def stride_ratios(strides: list[Triple]) -> list[Triple]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pointae.config import Config, EvaluateSettings
+from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config
 from pointae.data.events import EventData
 from pointae.environment import gather_environment
@@ -55,6 +55,8 @@ def train_run(config: Config, parent: str | Path, draw: Callable[[Path, Path], A
         precision={"device": str(precision.device), "name": precision.name, "note": precision.note},
         environment=gather_environment(),
     )
+    if isinstance(config.model.encoder, SparseSettings):
+        run.update_record(engine={"name": model.encoder.engine, "reason": model.encoder.engine_reason})
     if precision.note:
         console.print(precision.note)
     console.print(

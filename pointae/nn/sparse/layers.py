@@ -7,7 +7,7 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
-from pointae.nn.sparse.kernel_maps import collect, take
+from pointae.nn.segments import EventContext
 from pointae.nn.sparse.levels import Level
 from pointae.voxels import Triple
 
@@ -62,30 +62,6 @@ class UpConv(SparseConv):
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
         return level.up(features, self.weight) + self.bias
-
-
-def pool_events(features: Tensor, level: Level) -> Tensor:
-    """(B, 2 C): mean and largest of features (M, C) over each event's voxels; 0 for an event without."""
-    counts = level.events.starts.diff()
-    mean = collect(features, level.events) / counts.clamp(min=1)[:, None].to(features.dtype)
-    if not len(features):
-        return torch.cat([mean, mean], dim=1)
-    largest = torch.segment_reduce(features, "max", lengths=counts, axis=0, unsafe=True)
-    return torch.cat([mean, torch.where(counts[:, None] > 0, largest, largest.new_zeros(()))], dim=1)
-
-
-class EventContext(nn.Module):
-    """What all voxels of an event say together, told to each: (M, C) -> (M, C).
-
-    A kernel sees a few cells, the image of a track spans the detector.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2 * channels, channels)
-
-    def forward(self, features: Tensor, level: Level) -> Tensor:
-        return take(self.linear(pool_events(features, level)), level.events)
 
 
 class ResidualBlock(nn.Module):

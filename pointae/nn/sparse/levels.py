@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pointae.errors import ConfigError
-from pointae.nn.sparse.kernel_maps import Slots
 from pointae.voxels import Triple, coarse_shape, pack_keys, unpack_keys
 
 
@@ -85,11 +84,14 @@ class Level(ABC):
         return self.coarsening
 
     @cached_property
-    def events(self) -> Slots:
-        """The event of each voxel: to collect voxels by event, and to tell them what was collected."""
-        event = self.indices[:, 0].long()
-        starts = torch.searchsorted(event, torch.arange(self.batch_size + 1, device=event.device))
-        return Slots(event, event[:0], torch.arange(len(event), device=event.device), starts)
+    def batch(self) -> Tensor:
+        """(M,) int64, event of each voxel."""
+        return self.indices[:, 0].long()
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """(B,) int64, voxels of each event."""
+        return torch.bincount(self.batch, minlength=self.batch_size)
 
     @abstractmethod
     def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
