@@ -106,9 +106,19 @@ def test_views_of_a_degradation(tmp_path):
     assert (counts["noised"] == counts["smeared"] + 7).all()
     with pytest.raises(ConfigError, match="no view 'full'"):
         write_dataset(tmp_path / "a.h5", DataSettings(source=CROSSES), 4, 3, "full")
-    with pytest.raises(ConfigError, match="not simulated"):
-        write_dataset(tmp_path / "a.h5", DataSettings(source=FileSource(paths=["a.h5"])), 4, 3)
     assert not (tmp_path / "a.h5").exists()
+
+
+def test_events_of_a_file_are_degraded_with_exact_truth(tmp_path):
+    write_dataset(tmp_path / "clean.h5", DataSettings(source=CROSSES), 5, seed=3)
+    clean = read_hits(tmp_path / "clean.h5")
+    source = FileSource(paths=[str(tmp_path / "clean.h5")], all_signal=True)
+    settings = DataSettings(source=source, degradation=DegradationSettings(noise=11))
+    assert write_dataset(tmp_path / "noisy.h5", settings, None, seed=3)["events"] == 5
+    noisy = read_hits(tmp_path / "noisy.h5")
+    assert (noisy.counts == clean.counts + 11).all()
+    kept = noisy.select(noisy.signal)
+    assert sorted(kept.coords.tolist()) == sorted(clean.coords.tolist())
 
 
 def test_no_events_are_a_data_set_too(tmp_path):

@@ -1,4 +1,4 @@
-"""Write simulated events and their manifest: python tools/simulate.py torch -o events.h5 --events 1000"""
+"""Write simulated or degraded events and their manifest: python tools/simulate.py torch -o events.h5 --events 1000"""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("config", help="a YAML config, or a kind of source: torch, or the name of a pattern")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides, e.g. data.source.noise=100")
     parser.add_argument("-o", "--out", required=True, type=Path, help="file; the ending chooses the format")
-    parser.add_argument("--events", type=int, default=1000)
+    parser.add_argument("--events", type=int, help="how many (default: 1000, or all of a source of files)")
     parser.add_argument("--seed", type=int, help="default: the config's")
     parser.add_argument("--view", default="noised", choices=["full", "thinned", "smeared", "noised"])
     options = parser.parse_intermixed_args(arguments)
-    if options.events < 0:
+    if options.events is not None and options.events < 0:
         raise UsageError(f"--events must not be negative, got {options.events}")
 
     config = _config(options.config, options.settings)

@@ -77,7 +77,7 @@ class StoredEvents:
     """Events of files, split once: at random by event, or in order of recording."""
 
     def __init__(self, source: FileSource, data: DataSettings, seed: int) -> None:
-        self.hits = _read_files(source)
+        self.hits = read_source_files(source)
         self.geometry, self.feature_names = self.hits.geometry, self.hits.feature_names
         self.numbers = _split_numbers(self.hits.batch_size, source, data, seed)
 
@@ -173,7 +173,8 @@ def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
     return hits.select(hits.signal)
 
 
-def _read_files(source: FileSource) -> HitBatch:
+def read_source_files(source: FileSource) -> HitBatch:
+    """All events of a source's files, one file after the other; all signal where the source says so."""
     geometry = GEOMETRIES[source.geometry]() if source.geometry else None
     names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns")
     options = {name: getattr(source, name) for name in names}

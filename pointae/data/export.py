@@ -1,10 +1,11 @@
-"""Simulated events as a file, with a manifest that says how to make them again."""
+"""Simulated or degraded events as a file, with a manifest that says how to make them again."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ import torch
 
 from pointae import __version__
 from pointae.config import DataSettings, DegradationSettings, FileSource
+from pointae.data.events import read_source_files
 from pointae.degrade import degrade
 from pointae.errors import ConfigError
 from pointae.hits import HitBatch
@@ -26,24 +28,25 @@ View = Literal["full", "thinned", "smeared", "noised"]
 VIEWS: tuple[View, ...] = ("full", "thinned", "smeared", "noised")
 BLOCK = 1000
 """Events made and written at a time."""
+DEFAULT_EVENTS = 1000
 
 
 def write_dataset(
     path: Path,
     settings: DataSettings,
-    events: int,
+    events: int | None,
     seed: int,
     view: View = "noised",
     advance: Callable[[int, str], None] = lambda steps, note: None,
 ) -> dict[str, Any]:
-    """Write simulated events to a file, and its manifest beside it.
+    """Write simulated events, or degraded ones of other files, to a file, and its manifest beside it.
 
     Event n of a seed is the same in a file of any length and format.
 
     Args:
         path: of the file; its ending chooses the format.
         settings: the source and what happens to its events.
-        events: how many.
+        events: how many; ``None``: all of a source of files, 1000 of a simulation.
         seed: of the data set.
         view: the events clean, thinned, smeared as well, or with all of the degradation.
         advance: told of events done.
@@ -53,11 +56,9 @@ def write_dataset(
         and versions.
 
     Raises:
-        ConfigError: the source is no simulation, or a view is asked for without a degradation.
+        ConfigError: a view is asked for without a degradation.
         StorageError: disk full, no permission, ...
     """
-    if isinstance(settings.source, FileSource):
-        raise ConfigError("events of files are not simulated", where="data.source.kind", fix="choose torch or patterns")
     if view != "noised" and settings.degradation == DegradationSettings():
         raise ConfigError(f"without a degradation there is no view '{view}'", where="data.degradation")
     recipe = {
@@ -67,9 +68,11 @@ def write_dataset(
         "degradation": settings.degradation.model_dump(mode="json"),
     }
     summary = Summary()
+    clean, events = _clean_events(settings, events, seed)
     with open_writer(path, {"generator": recipe}) as writer:
         for first in range(0, max(events, 1), BLOCK):
-            hits = _events(settings, seed, torch.arange(first, min(first + BLOCK, events)), view)
+            numbers = torch.arange(first, min(first + BLOCK, events))
+            hits = _seen(clean(numbers), settings.degradation, seed, numbers, view)
             writer.append(hits)
             summary.add(hits)
             advance(hits.batch_size, "")
@@ -80,12 +83,21 @@ def write_dataset(
     return manifest
 
 
-def _events(settings: DataSettings, seed: int, numbers: torch.Tensor, view: View) -> HitBatch:
-    assert not isinstance(settings.source, FileSource)
-    hits = simulate_events(settings.source, seed, numbers)
-    if settings.degradation == DegradationSettings():
+def _clean_events(
+    settings: DataSettings, events: int | None, seed: int
+) -> tuple[Callable[[torch.Tensor], HitBatch], int]:
+    """What makes clean events of given numbers, and how many there are to be."""
+    source = settings.source
+    if isinstance(source, FileSource):
+        stored = read_source_files(source)
+        return stored.events, min(stored.batch_size, stored.batch_size if events is None else events)
+    return partial(simulate_events, source, seed), DEFAULT_EVENTS if events is None else events
+
+
+def _seen(hits: HitBatch, degradation: DegradationSettings, seed: int, numbers: torch.Tensor, view: View) -> HitBatch:
+    if degradation == DegradationSettings():
         return hits
-    degraded: HitBatch = getattr(degrade(hits, settings.degradation, seed, 0, numbers), view)
+    degraded: HitBatch = getattr(degrade(hits, degradation, seed, 0, numbers), view)
     return degraded
 
 

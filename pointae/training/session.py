@@ -15,6 +15,7 @@ from pointae.data.events import EventData
 from pointae.environment import gather_environment
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
+from pointae.io import write_hits
 from pointae.metrics import cut_at_retention
 from pointae.nn.autoencoder import Autoencoder
 from pointae.precision import choose_precision
@@ -81,11 +82,18 @@ def train_run(config: Config, parent: str | Path, draw: Callable[[Path, Path], A
 
 
 def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, run: RunDirectory) -> float:
-    """The score at which the run keeps the asked share of signal on validation events; stored in the run."""
+    """The score at which the run keeps the asked share of signal on validation events.
+
+    Stored in the run, with the decisions on the first few of those events for the viewer.
+    """
     run.update_record(threshold=0.5)
     hits = Denoiser.from_run(run.path)(data.all_events("validation").hits)
     assert hits.score is not None
     assert hits.signal is not None
     threshold = float(cut_at_retention(hits.score, hits.signal, settings.retention)) if bool(hits.signal.any()) else 0.5
     run.update_record(threshold=threshold, retention=settings.retention)
+    if settings.pictures:
+        shown = hits.events(slice(0, settings.pictures))
+        assert shown.score is not None
+        write_hits(run.predictions_path("events"), shown.replace(kept=shown.score >= threshold))
     return threshold
