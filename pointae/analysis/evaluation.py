@@ -26,8 +26,8 @@ COLUMNS = {
     "noise_removed": "noise removed",
     "noise_kept_per_event": "noise hits left an event",
     "purity": "purity",
-    "snr_db_in": "SNR before [dB]",
-    "snr_db_out": "SNR after [dB]",
+    "snr_db_in": "SNR before, dB",
+    "snr_db_out": "SNR after, dB",
     "roc_auc": "ROC AUC",
     "events_per_second": "events a second",
 }
