@@ -13,7 +13,7 @@ from pointae.terminal import console, progress, run_tool
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Time the stages that events pass through, on one thread.")
     parser.add_argument("--out", help="folder for stages.csv")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     from rich.table import Table
 

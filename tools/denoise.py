@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")
     parser.add_argument("--on-bad", choices=["error", "skip"], default="error", help="what to do with bad events")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     from pointae.io import output_format
     from pointae.runs import RunDirectory

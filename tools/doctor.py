@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     """Look at the installation. Whatever is found, the exit code is 0."""
     parser = argparse.ArgumentParser("doctor.py", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     from pointae.environment import check_components
 
     components = [*check_components(), display_row()]

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("hits", nargs="?", help="file of labelled hits (default: the test events of the run's config)")
     parser.add_argument("--json", action="store_true", help="print one JSON object of micro metrics, and nothing else")
     parser.add_argument("--no-baselines", action="store_true", help="judge the network alone")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     from pointae.runs import RunDirectory
 

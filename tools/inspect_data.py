@@ -19,7 +19,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--chip-layout", choices=["single", "2x2"], default="single", help="Timepix3 chips")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad events out, up to 1 %%, and say which")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object a file, and nothing else")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     reading = {
         "window_ns": options.window_ns,

@@ -15,7 +15,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=20")
     parser.add_argument("--runs", default="runs", help="folder for run directories (default: runs)")
     parser.add_argument("--dry-run", action="store_true", help="build data and model, show them, and stop")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
 
     from pointae.config_files import load_config
 
