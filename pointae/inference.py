@@ -11,7 +11,7 @@ import torch
 from pointae.config import Config
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError
-from pointae.geometry import DetectorGeometry, geometry_from_dict
+from pointae.geometry import DetectorGeometry, deepclean3d_geometry, geometry_from_dict
 from pointae.hits import HitBatch
 from pointae.io import open_writer, output_format, read_blocks
 from pointae.nn.autoencoder import Autoencoder, Prediction
@@ -159,12 +159,10 @@ def denoise_file(
         advance: told of events done.
     """
     report = FileReport()
-    if not kept_only and not output_format(out).holds_decisions:
-        kept_only = True
-        report.notes.append(f"{out.name}: an image has no place for scores, so it holds the kept hits only")
+    is_image = not output_format(out).holds_decisions
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
-    blocks = read_blocks(source, BLOCK, geometry=denoiser.geometry, **(options or {}))
-    with open_writer(out, attributes, kept_only) as writer:
+    blocks = read_blocks(source, BLOCK, geometry=_grid_unless_implied(source, denoiser.geometry), **(options or {}))
+    with open_writer(out, attributes, kept_only or is_image) as writer:
         for hits in blocks:
             note = denoiser.bin_width_note(hits)
             if note and note not in report.notes:
@@ -176,8 +174,14 @@ def denoise_file(
             report.kept += int(done.kept.sum()) if done.kept is not None else 0
             advance(done.batch_size, f"{report.hits:,} hits")
     if writer.report.losses:
-        report.notes.append(f"{out.suffix} files: {writer.report.losses}")
+        report.notes.append(f"{out}: {writer.report.losses}{'; it holds the kept hits' if is_image else ''}")
     return report
+
+
+def _grid_unless_implied(source: Path, geometry: DetectorGeometry) -> DetectorGeometry | None:
+    """The run's grid, for files that state none; images of DeepClean3D's shape are on its own, wider bins."""
+    is_image = source.is_dir() or source.suffix.lower() in (".pt", ".npy")
+    return None if is_image and geometry.spatial_shape == deepclean3d_geometry().spatial_shape else geometry
 
 
 def _listed(values: tuple[float, ...]) -> str:

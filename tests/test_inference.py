@@ -82,6 +82,15 @@ def test_other_bin_widths_are_told_and_another_shape_is_refused(run, hits, tmp_p
         denoiser(small)
 
 
+def test_a_deepclean3d_bundle_is_cleaned_with_a_word_on_its_bins(run, hits, tmp_path):
+    write_hits(tmp_path / "bundle.pt", hits.replace(geometry=deepclean3d_geometry()))
+    denoiser = Denoiser.from_run(run.path)
+    report = denoise_file(denoiser, tmp_path / "bundle.pt", tmp_path / "clean.pt")
+    assert "bin widths are 9.09091 x 11.7188 x 1 here" in report.notes[0]
+    assert "holds the kept hits" in report.notes[1]
+    assert read_hits(tmp_path / "clean.pt").num_hits == report.kept
+
+
 def test_a_run_without_weights_says_so(run, tmp_path):
     empty = RunDirectory.create(tmp_path, "empty")
     empty.write_config(run.config_path.read_text())
