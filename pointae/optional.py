@@ -35,7 +35,7 @@ def require(module: str, *, extra: str) -> ModuleType:
         ComponentError: with the command that mends it.
     """
     if not is_installed(module.split(".")[0]):
-        raise ComponentError(f"{module} is not installed", fix=f"pip install 'pointae[{extra}]'")
+        raise ComponentError(f"{module} is not installed", fix=f"pip install -e '.[{extra}]' in pointae's folder")
     try:
         with warnings.catch_warnings():
             # spconv's and open3d's own deprecation notices say nothing that a user can act on.

@@ -26,7 +26,7 @@ def test_a_run_keeps_versions_and_hardware_but_no_names():
 @pytest.mark.parametrize(
     ("error", "state"),
     [
-        (ComponentError("spconv.pytorch is not installed", fix="pip install 'pointae[gpu]'"), "missing"),
+        (ComponentError("spconv.pytorch is not installed", fix="pip install -e '.[gpu]'"), "missing"),
         (ComponentError("spconv.pytorch lacks a library of the system: libcuda.so", fix="apt-get install"), "unusable"),
     ],
 )
