@@ -100,7 +100,8 @@ def voxelize(
     keys, voxel_of_hit = torch.unique(pack_keys(voxel_indices(hits, stride), shape), return_inverse=True)
     pooled = features.new_zeros(len(keys), features.shape[1])
     if reduce == "amax":
-        pooled = pooled.index_reduce(0, voxel_of_hit, features, "amax", include_self=False)
+        rows = voxel_of_hit[:, None].expand_as(features)
+        pooled = pooled.scatter_reduce(0, rows, features, "amax", include_self=False)
     elif reduce in ("mean", "sum"):
         pooled = pooled.index_add(0, voxel_of_hit, features)
     else:
