@@ -300,6 +300,9 @@ class TrainSettings(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay a step of an exponential moving average of the weights, e.g. 0.999; validated and kept instead of
+    the last step's. ``None``: off."""
     precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
     patience: Positive | None = None
     """Epochs without a better validation loss before stopping; ``None``: never."""

@@ -2,7 +2,9 @@
 
 ``runs/<name>/``: ``config.yaml`` (all settings), ``run.json`` (what happened), ``metrics.csv``
 (a row an epoch), ``log.txt``, ``weights/{best,last}.safetensors``, ``predictions/*.h5``,
-``evaluation/``, ``plots/``, ``views/``. ``runs/latest`` is a text file that names the newest.
+``evaluation/``, ``plots/``, ``views/``, ``checkpoints/epoch-0007.safetensors`` (the whole training
+state, newest few). A file ``pause`` pauses the training. ``runs/latest`` is a text file that names
+the newest.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ class RunDirectory:
             except FileExistsError:
                 number += 1
         run = cls(path)
-        for folder in ("weights", "predictions", "evaluation", "plots"):
+        for folder in ("weights", "checkpoints", "predictions", "evaluation", "plots"):
             (path / folder).mkdir()
         write_atomically(parent / LATEST, f"{path.name}\n".encode())
         return run
@@ -125,6 +127,30 @@ class RunDirectory:
     def weights_path(self, which: str) -> Path:
         """Where ``best`` or ``last`` weights are kept, whether or not they exist yet."""
         return self.path / "weights" / f"{which}.safetensors"
+
+    # ---- going on ----------------------------------------------------------------------------------
+
+    def checkpoint_path(self, epoch: int) -> Path:
+        """Where the training state at the end of ``epoch`` is kept."""
+        return self.path / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Existing checkpoints by epoch, the newest first, good or damaged."""
+        found = {
+            int(path.stem.removeprefix("epoch-")): path
+            for path in self.path.glob("checkpoints/epoch-*[0-9].safetensors")
+        }
+        return dict(sorted(found.items(), reverse=True))
+
+    @property
+    def pause_path(self) -> Path:
+        """While a file of this name exists, training pauses."""
+        return self.path / "pause"
+
+    def clear_temporaries(self) -> None:
+        """Remove what a killed process was writing; for the one process that writes to the run."""
+        for path in [*self.path.rglob(".*.tmp"), *self.path.rglob(".*.part")]:
+            path.unlink(missing_ok=True)
 
     # ---- results -------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -15,10 +16,10 @@ from pointae.errors import CheckpointError, StorageError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: temporary file beside it, flush, fsync, replace.
+    """Write a whole file or nothing: temporary file beside it, flush, fsync, read back, replace.
 
     Raises:
-        StorageError: the disk is full, a permission is missing, ...
+        StorageError: the disk is full, a permission is missing, it does not read back as written, ...
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -26,6 +27,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if temporary.read_bytes() != content:
+            raise OSError(errno.EIO, "it does not read back as it was written")
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:

@@ -17,17 +17,25 @@ console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: like Ctrl-C, with an exit code of its own."""
+
+
 def run_tool(main: Callable[[Sequence[str]], None]) -> None:
     """Run a tool's ``main(arguments)`` and leave with its exit code.
 
     A :class:`PointaeError` is told in one line; ``--debug`` anywhere in the arguments shows the
-    traceback as well.
+    traceback as well. SIGTERM unwinds like Ctrl-C, so that nothing half-written stays.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
         main(arguments)
         sys.stdout.flush()
+    except Terminated:
+        errors.print("[bold]terminated[/]")
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         errors.print("[bold]interrupted[/]")
         sys.exit(128 + signal.SIGINT)
@@ -42,6 +50,10 @@ def run_tool(main: Callable[[Sequence[str]], None]) -> None:
         errors.print("[bold red]error:[/] ", end="")
         errors.print(str(problem), markup=False)
         sys.exit(problem.exit_code)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _system_error(error: OSError | MemoryError) -> PointaeError:

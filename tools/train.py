@@ -1,26 +1,40 @@
-"""Train the model of a config: python tools/train.py configs/demo.yaml [key=value ...]"""
+"""Train the model of a config, or go on with a run: python tools/train.py configs/demo.yaml [key=value ...]"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 
+from pointae.errors import UsageError
 from pointae.terminal import console, run_tool
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Train the model of a config.")
-    parser.add_argument("config", help="YAML file, e.g. configs/demo.yaml")
+    parser = argparse.ArgumentParser(description="Train the model of a config, or go on with a run.")
+    parser.add_argument("config", nargs="?", help="YAML file, e.g. configs/demo.yaml; not with --resume")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=20")
     parser.add_argument("--runs", default="runs", help="folder for run directories (default: runs)")
     parser.add_argument("--dry-run", action="store_true", help="build data and model, show them, and stop")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run, e.g. runs/latest, by its own config")
+    parser.add_argument("--force", action="store_true", help="with --resume: whatever settings or data have changed")
     options = parser.parse_intermixed_args(arguments)
+    words = [word for word in (options.config, *options.overrides) if word is not None]
 
+    if options.resume is not None:
+        if options.dry_run or any("=" not in word for word in words):
+            raise UsageError("--resume takes the run's own config", fix="leave the config and --dry-run out")
+        _resume(options.resume, words, options.force)
+        return
+    if not words or options.force:
+        raise UsageError("--force is for --resume" if words else "which config?", fix="see --help")
+    _train(words[0], words[1:], options.runs, options.dry_run)
+
+
+def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> None:
     from pointae.config_files import load_config
 
-    config = load_config(options.config, options.overrides)
-    if options.dry_run:
+    config = load_config(path, overrides)
+    if dry_run:
         from pointae.analysis.dry_run import describe
 
         describe(config)
@@ -29,9 +43,19 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.training.session import train_run
     from visual.plots import plot_training
 
-    run = train_run(config, options.runs, draw=partial(plot_training, loss=config.train.loss.name))
-    console.print(f"run saved: {run.path}")
-    console.print(f"evaluate it:  python tools/evaluate.py {run.path}")
+    _tell(train_run(config, runs, draw=plot_training).path)
+
+
+def _resume(path: str, overrides: Sequence[str], force: bool) -> None:
+    from pointae.training.session import resume_run
+    from visual.plots import plot_training
+
+    _tell(resume_run(path, overrides, force, draw=plot_training).path)
+
+
+def _tell(run: object) -> None:
+    console.print(f"run saved: {run}")
+    console.print(f"evaluate it:  python tools/evaluate.py {run}")
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ write to, and functions to call after each epoch.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pointae import draws
 from pointae.config import TrainSettings
 from pointae.data.events import Batch, EventData
 from pointae.errors import NonFiniteError
@@ -26,24 +24,51 @@ from pointae.nn.autoencoder import Prediction
 from pointae.precision import Precision
 from pointae.recover import recover
 from pointae.runs import RunDirectory
-from pointae.terminal import console, progress
-from pointae.training.schedule import Schedule
-from pointae.weights import load_weights, save_weights
-
-MAX_SKIPPED_STEPS = 20
-"""Steps in a row that fp16 scaling may skip before the run is stopped."""
+from pointae.terminal import console
+from pointae.training.checkpoint import Checkpoint, named, save_checkpoint
+from pointae.training.gate import BatchGate
+from pointae.training.stepper import Loss, Stepper, to_device
+from pointae.weights import load_weights, save_state, save_weights
 
 Row = dict[str, Any]
-Loss = Callable[[Prediction, Batch], Tensor]
 
 
 @dataclass
-class TrainResult:
-    """What a training came to: a row an epoch, and the best one."""
+class History:
+    """What the epochs so far came to.
 
-    rows: list[Row]
-    best_epoch: int
-    seconds: float
+    Args:
+        rows: one an epoch.
+        best_loss: the lowest validation loss.
+        best_epoch: when it was met; 0 before the first epoch.
+        best_weights: of that epoch, on the CPU.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> History:
+        """The history that a checkpoint ends."""
+        facts = checkpoint.facts
+        return cls(facts["rows"], facts["best_loss"], facts["best_epoch"], checkpoint.part("best"))
+
+    def add(self, row: Row, model: nn.Module) -> None:
+        """Take the next epoch's row, and the weights of ``model`` if none were better."""
+        self.rows.append(row)
+        if row["validation_loss"] < self.best_loss:
+            self.best_loss, self.best_epoch = row["validation_loss"], row["epoch"]
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able, for a :class:`Checkpoint`."""
+        return {"rows": self.rows, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
+
+    def out_of_patience(self, patience: int | None) -> bool:
+        """Whether so many epochs have passed since the best one."""
+        return patience is not None and bool(self.rows) and len(self.rows) - self.best_epoch >= patience
 
 
 def train(
@@ -54,8 +79,12 @@ def train(
     seed: int,
     precision: Precision,
     on_epoch: Sequence[Callable[[list[Row]], None]] = (),
-) -> TrainResult:
+    origin: Mapping[str, Any] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> History:
     """Train ``model``, keeping its best and last weights in ``run``; ends with the best loaded.
+
+    Each epoch ends with a checkpoint, from which a training that stops goes on to the same bits.
 
     Args:
         model: an :class:`~pointae.nn.autoencoder.Autoencoder`.
@@ -65,47 +94,49 @@ def train(
         seed: of the run.
         precision: device and arithmetic.
         on_epoch: called with all rows so far after each epoch, e.g. to draw them.
+        origin: JSON-able facts of config, data and versions, kept in each checkpoint.
+        checkpoint: where to go on from.
 
     Raises:
         NonFiniteError: a loss or gradient is not finite; the last good weights are kept.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the weights so far are kept.
+        StorageError: weights or checkpoint could not be written; those before are as they were.
+        CheckpointError: ``checkpoint`` is of another model.
     """
     model.to(precision.device, precision.dtype)
-    loss = make_loss(settings, validation=False)
+    steps = math.ceil(data.num_events("train") / settings.batch_size) * settings.epochs
+    stepper = Stepper(model, make_loss(settings, validation=False), settings, precision, run, seed, steps)
     validation_loss = make_loss(settings, validation=True)
-    optimiser = torch.optim.AdamW(model.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = math.ceil(data.num_events("train") / settings.batch_size)
-    schedule = Schedule(optimiser, settings, steps * settings.epochs)
-    stepper = Stepper(model, optimiser, schedule, loss, settings, precision, run, seed)
+    history = History()
+    if checkpoint is not None:
+        history = History.of(checkpoint)
+        stepper.restore(checkpoint, [row["validation_loss"] for row in history.rows], run.path)
+        _publish(run, history, stepper.judged, on_epoch)  # a kill may have come between the checkpoint and these
 
-    rows: list[Row] = []
-    best, best_epoch, begin = math.inf, 0, time.perf_counter()
-    with _weights_kept_on_interrupt(model, run, rows):
-        for epoch in range(1, settings.epochs + 1):
-            start = time.perf_counter()
-            train_loss = stepper.epoch(data, epoch)
-            figures = validate(model, data, validation_loss, settings.batch_size, precision)
-            schedule.after_epoch(figures["validation_loss"])
+    with BatchGate(run) as gate, _weights_kept_on_interrupt(stepper, run, history):
+        while len(history.rows) < settings.epochs and not history.out_of_patience(settings.patience):
+            epoch, start = len(history.rows) + 1, gate.clock()
+            train_loss = stepper.epoch(data, epoch, gate)
+            figures = validate(stepper.judged, data, validation_loss, settings.batch_size, precision)
+            stepper.schedule.after_epoch(figures["validation_loss"])
             row = {
                 "epoch": epoch,
-                "seconds": round(time.perf_counter() - start, 3),
-                "learning_rate": schedule.learning_rate,
+                "seconds": round(gate.clock() - start, 3),
+                "learning_rate": stepper.schedule.learning_rate,
                 "train_loss": train_loss,
                 **figures,
             }
-            rows.append(row)
-            run.write_metrics(rows)
-            if figures["validation_loss"] < best:
-                best, best_epoch = figures["validation_loss"], epoch
-                save_weights(model, run.weights_path("best"), {"epoch": epoch})
-            save_weights(model, run.weights_path("last"), {"epoch": epoch})
+            history.add(row, stepper.judged)
+            tensors = {**stepper.tensors(), **named("best", history.best_weights)}
+            facts = {**(origin or {}), **stepper.facts(), **history.facts()}
+            save_checkpoint(run, Checkpoint(epoch, tensors, facts))
+            _publish(run, history, stepper.judged, on_epoch)
             _tell(row, settings.epochs, run)
-            for callback in on_epoch:
-                callback(rows)
-            if settings.patience is not None and epoch - best_epoch >= settings.patience:
-                console.print(f"stopped: no better validation loss for {settings.patience} epochs")
-                break
+            gate.check()
+    if len(history.rows) < settings.epochs:
+        console.print(f"stopped: no better validation loss for {settings.patience} epochs")
     load_weights(model, run.weights("best"))
-    return TrainResult(rows, best_epoch, time.perf_counter() - begin)
+    return history
 
 
 def make_loss(settings: TrainSettings, validation: bool) -> Loss:
@@ -122,72 +153,6 @@ def make_loss(settings: TrainSettings, validation: bool) -> Loss:
     return loss
 
 
-@dataclass
-class Stepper:
-    """Optimisation steps, with what they need and a count of what was skipped."""
-
-    model: nn.Module
-    optimiser: torch.optim.Optimizer
-    schedule: Schedule
-    loss: Loss
-    settings: TrainSettings
-    precision: Precision
-    run: RunDirectory
-    seed: int
-
-    def __post_init__(self) -> None:
-        self.scaler = self.precision.scaler()
-        self.skipped = 0
-
-    def epoch(self, data: EventData, epoch: int) -> float:
-        """One pass over the training events; returns the mean loss an event."""
-        self.model.train()
-        total, count = 0.0, 0
-        num_events = data.num_events("train")
-        with progress(f"training, epoch {epoch} of {self.settings.epochs}", num_events, "events") as advance:
-            for number, batch in enumerate(data.batches("train", self.settings.batch_size, epoch)):
-                # Draws inside the network (a variational latent) follow (seed, epoch, batch) as well.
-                key = draws.event_keys(self.seed, epoch, torch.tensor([number]), "network")
-                torch.manual_seed(int(key[0]) & 0x7FFFFFFF)
-                value = self.step(_to_device(batch, self.precision))
-                total, count = total + value * batch.hits.batch_size, count + batch.hits.batch_size
-                advance(batch.hits.batch_size, f"loss {total / count:.4f}")
-        return total / max(1, count)
-
-    def step(self, batch: Batch) -> float:
-        """One optimisation step; returns the loss."""
-        with self.precision.autocast():
-            prediction = self.model(batch.hits)
-        loss = self.loss(prediction, batch)
-        if not bool(torch.isfinite(loss)):
-            raise self._not_finite("loss", batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm or math.inf)
-        self._count_skips(bool(torch.isfinite(norm)), batch)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self.schedule.after_step()
-        return float(loss.detach())
-
-    def _count_skips(self, finite: bool, batch: Batch) -> None:
-        """fp16 may skip a few overflowing steps; anything else stops at once."""
-        self.skipped = 0 if finite else self.skipped + 1
-        if not finite and (not self.scaler.is_enabled() or self.skipped > MAX_SKIPPED_STEPS):
-            raise self._not_finite("gradient", batch)
-
-    def _not_finite(self, what: str, batch: Batch) -> NonFiniteError:
-        ids = batch.hits.event_id
-        events = [] if ids is None else list(ids) if isinstance(ids, tuple) else ids.tolist()
-        self.run.update_record(non_finite={"what": what, "events": events})
-        return NonFiniteError(
-            f"the {what} is not finite; the events of that batch are listed in run.json",
-            where=self.run.path,
-            fix="the last good weights are kept; try a lower train.learning_rate or precision fp32",
-        )
-
-
 @torch.no_grad()
 def validate(model: nn.Module, data: EventData, loss: Loss, batch_size: int, precision: Precision) -> dict[str, float]:
     """Validation loss and denoising figures, over all validation events."""
@@ -195,7 +160,7 @@ def validate(model: nn.Module, data: EventData, loss: Loss, batch_size: int, pre
     metrics = DenoiseMetrics(threshold=0.5)
     total, count = 0.0, 0
     for batch in data.batches("validation", batch_size):
-        batch = _to_device(batch, precision)
+        batch = to_device(batch, precision)
         with precision.autocast():
             prediction = model(batch.hits)
         total += float(loss(prediction, batch)) * batch.hits.batch_size
@@ -208,10 +173,15 @@ def validate(model: nn.Module, data: EventData, loss: Loss, batch_size: int, pre
     return {"validation_loss": total / max(1, count), **{name: float(figures[name]) for name in kept}}
 
 
-def _to_device(batch: Batch, precision: Precision) -> Batch:
-    if precision.device.type == "cpu":
-        return batch
-    return Batch(batch.hits.to(precision.device), batch.target.to(precision.device))
+def _publish(
+    run: RunDirectory, history: History, model: nn.Module, on_epoch: Sequence[Callable[[list[Row]], None]]
+) -> None:
+    """Write what others read of a run; all of it follows from the checkpoint."""
+    run.write_metrics(history.rows)
+    save_state(history.best_weights, run.weights_path("best"), {"epoch": history.best_epoch})
+    save_weights(model, run.weights_path("last"), {"epoch": len(history.rows)})
+    for callback in on_epoch:
+        callback(history.rows)
 
 
 def _tell(row: Row, epochs: int, run: RunDirectory) -> None:
@@ -224,13 +194,14 @@ def _tell(row: Row, epochs: int, run: RunDirectory) -> None:
 
 
 @contextmanager
-def _weights_kept_on_interrupt(model: nn.Module, run: RunDirectory, rows: list[Row]) -> Iterator[None]:
+def _weights_kept_on_interrupt(stepper: Stepper, run: RunDirectory, history: History) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        save_weights(model, run.weights_path("last"), {"epoch": len(rows), "interrupted": True})
+        about = {"epoch": len(history.rows), "interrupted": True}
+        save_weights(stepper.judged, run.weights_path("last"), about)
         if not run.weights_path("best").is_file():
-            save_weights(model, run.weights_path("best"), {"epoch": len(rows), "interrupted": True})
+            save_weights(stepper.judged, run.weights_path("best"), about)
         run.log("interrupted")
         console.print(f"interrupted: the weights so far are in {run.weights_path('last')}")
         raise

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
+
 from torch.optim import Optimizer, lr_scheduler
 
 from pointae.config import TrainSettings
@@ -37,6 +40,19 @@ class Schedule:
     def learning_rate(self) -> float:
         """The rate of the next step."""
         return float(self.optimiser.param_groups[0]["lr"])
+
+    def replay(self, steps: int, validation_losses: Iterable[float]) -> None:
+        """Bring a new schedule to where it is after so many steps, and epochs with these validation losses.
+
+        Nothing else of a schedule needs to be kept: its rate is a function of its settings and of
+        these, so that under changed settings it stands where it would then have stood.
+        """
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for _ in range(steps if self.per_step is not None else 0):
+                self.after_step()
+        for loss in validation_losses:
+            self.after_epoch(loss)
 
     def after_step(self) -> None:
         """Call after every optimisation step."""

@@ -1,27 +1,33 @@
-"""A training from its config to a finished run directory."""
+"""A training from its config, or from where it stopped, to a finished run directory."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pointae.config import Config, EvaluateSettings, SparseSettings
-from pointae.config_files import dump_config
+from pointae.config_files import dump_config, load_config
 from pointae.data.events import EventData
 from pointae.environment import gather_environment
+from pointae.errors import StorageError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import cut_at_retention
 from pointae.nn.autoencoder import Autoencoder
-from pointae.precision import choose_precision
+from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
+from pointae.training.agreement import check_agreement, origin_of
+from pointae.training.checkpoint import Checkpoint, load_checkpoint
 from pointae.training.loop import Row, train
+
+Draw = Callable[[Path, Path, str], Any]
 
 
 def build_model(config: Config, data: EventData) -> Autoencoder:
@@ -30,28 +36,120 @@ def build_model(config: Config, data: EventData) -> Autoencoder:
     return Autoencoder(config.model, data.geometry, len(data.feature_names))
 
 
-def train_run(config: Config, parent: str | Path, draw: Callable[[Path, Path], Any] | None = None) -> RunDirectory:
+def train_run(config: Config, parent: str | Path, draw: Draw | None = None) -> RunDirectory:
     """Train a config into a new run directory, and fix its threshold on validation events.
 
     Args:
         config: everything that makes the run.
         parent: folder of run directories.
-        draw: called after each epoch with the paths of ``metrics.csv`` and of the picture to draw.
+        draw: called after each epoch with the paths of ``metrics.csv`` and of the picture to draw, and
+            the name of the loss.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the line that resumes was printed.
+        NonFiniteError, StorageError: as :func:`~pointae.training.loop.train`.
     """
+    parts = _build(config)
+    run = RunDirectory.create(Path(parent), config.name)
+    return _train(run, config, parts, None, draw)
+
+
+def resume_run(
+    path: str | Path, overrides: Sequence[str] = (), force: bool = False, draw: Draw | None = None
+) -> RunDirectory:
+    """Go on with a run that was stopped, killed or finished, from its last whole checkpoint.
+
+    On a CPU, weights, metrics (but for seconds) and predictions become those of a run that was never
+    stopped, byte for byte. Before the first checkpoint the run starts over in the same directory.
+    Only one process may train a run at a time.
+
+    Args:
+        path: of the run.
+        overrides: of its config, e.g. ``"train.patience=3"``; see
+            :func:`~pointae.training.agreement.check_agreement` for what may change.
+        force: go on with other settings or data.
+        draw: as for :func:`train_run`.
+
+    Raises:
+        CheckpointError: no run, no whole checkpoint, or one of other settings or data.
+        KeyboardInterrupt, NonFiniteError, StorageError: as :func:`train_run`.
+    """
+    run = RunDirectory.open(path)
+    config = load_config(run.config_path, overrides)
+    checkpoint = load_checkpoint(run)
+    parts = _build(config)
+    if checkpoint is not None:
+        forced = check_agreement(checkpoint, parts.origin, run, force)
+        run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
+    run.clear_temporaries()
+    told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
+    run.log(told)
+    console.print(told)
+    return _train(run, config, parts, checkpoint, draw)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a config is made into before anything is written."""
+
+    precision: Precision
+    data: EventData
+    model: Autoencoder
+    origin: dict[str, Any]
+
+
+def _build(config: Config) -> _Parts:
     precision = choose_precision(config.train.device, config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     data = EventData(config.data, config.seed)
-    model = build_model(config, data)
-    run = RunDirectory.create(Path(parent), config.name)
+    return _Parts(precision, data, build_model(config, data), origin_of(config, data, precision))
+
+
+def _train(
+    run: RunDirectory, config: Config, parts: _Parts, checkpoint: Checkpoint | None, draw: Draw | None
+) -> RunDirectory:
     run.write_config(dump_config(config))
+    _describe(run, config, parts)
+
+    def drawn(rows: list[Row]) -> None:
+        if draw is not None:
+            draw(run.metrics_path, run.plots / "training.png", config.train.loss.name)
+
+    resume = f"python tools/train.py --resume {run.path}"
+    try:
+        history = train(
+            parts.model, parts.data, config.train, run, config.seed, parts.precision, [drawn], parts.origin, checkpoint
+        )
+        threshold = calibrate(parts.model, parts.data, config.evaluate, run)
+    except KeyboardInterrupt:
+        run.update_record(status="interrupted")
+        console.print(f"to go on:  {resume}")
+        raise
+    except StorageError as error:
+        error.fix = error.fix or f"the last checkpoint is whole; mend it, then {resume}"
+        raise
+    seconds = sum(row["seconds"] for row in history.rows)
+    run.update_record(
+        status="finished", seconds=round(seconds, 1), epochs=len(history.rows), best_epoch=history.best_epoch
+    )
+    console.print(
+        f"trained in {seconds:.0f} s; best epoch {history.best_epoch}; threshold {threshold:.3f} "
+        f"keeps {config.evaluate.retention:.0%} of signal on validation events"
+    )
+    return run
+
+
+def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
+    """Enter into the record, and tell, what is about to be trained."""
+    model, precision = parts.model, parts.precision
     parameters = sum(parameter.numel() for parameter in model.parameters())
     run.update_record(
         name=run.name,
-        started=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        started=run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         status="training",
-        geometry=geometry_to_dict(data.geometry),
-        feature_names=list(data.feature_names),
+        geometry=geometry_to_dict(parts.data.geometry),
+        feature_names=list(parts.data.feature_names),
         parameters=parameters,
         precision={"device": str(precision.device), "name": precision.name, "note": precision.note},
         environment=gather_environment(),
@@ -64,21 +162,6 @@ def train_run(config: Config, parent: str | Path, draw: Callable[[Path, Path], A
         f"{config.model.encoder.name} -> {config.model.latent.name} -> {config.model.decoder.name}, "
         f"{parameters:,} parameters, on {precision.device.type} in {precision.name}, into {run.path}"
     )
-
-    def drawn(rows: list[Row]) -> None:
-        if draw is not None:
-            draw(run.metrics_path, run.plots / "training.png")
-
-    result = train(model, data, config.train, run, config.seed, precision, [drawn])
-    threshold = calibrate(model, data, config.evaluate, run)
-    run.update_record(
-        status="finished", seconds=round(result.seconds, 1), epochs=len(result.rows), best_epoch=result.best_epoch
-    )
-    console.print(
-        f"trained in {result.seconds:.0f} s; best epoch {result.best_epoch}; threshold {threshold:.3f} "
-        f"keeps {config.evaluate.retention:.0%} of signal on validation events"
-    )
-    return run
 
 
 def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, run: RunDirectory) -> float:

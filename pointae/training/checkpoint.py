@@ -1,0 +1,89 @@
+"""Checkpoints: the whole state of a training at the end of an epoch, and which of them can be trusted.
+
+A checkpoint is one safetensors file: tensors called ``part.name``, and in its header, as JSON, facts
+and the SHA-256 of all of it. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from pointae.errors import CheckpointError, StorageError
+from pointae.runs import RunDirectory
+from pointae.terminal import errors
+from pointae.weights import load_state, save_state
+
+FORMAT = "pointae-checkpoint"
+GENERATIONS = 2
+"""Checkpoints kept. The older goes only after the newer was read back whole."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training at the end of an epoch.
+
+    Args:
+        epoch: the last one done, counted from 1.
+        tensors: by ``part.name``; see :func:`named` and :meth:`part`.
+        facts: JSON-able: counters, rows of ``metrics.csv``, config, data fingerprint, versions.
+    """
+
+    epoch: int
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+    def part(self, part: str) -> dict[str, Tensor]:
+        """The tensors of a part by their own names."""
+        prefix = f"{part}."
+        return {name.removeprefix(prefix): value for name, value in self.tensors.items() if name.startswith(prefix)}
+
+
+def named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors called ``part.name``."""
+    return {f"{part}.{name}": value for name, value in tensors.items()}
+
+
+def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, read it back, and only then let go of the oldest.
+
+    Raises:
+        StorageError: it could not be written; those before are as they were.
+    """
+    path = run.checkpoint_path(checkpoint.epoch)
+    try:
+        save_state(checkpoint.tensors, path, {"epoch": checkpoint.epoch, **checkpoint.facts}, FORMAT)
+    except CheckpointError as error:
+        raise StorageError(f"does not read back as it was written: {error.what}", where=path) from error
+    # Later epochs are of a course that was given up, by falling back past a damaged checkpoint.
+    course = [epoch for epoch in run.checkpoints() if epoch <= checkpoint.epoch]
+    for epoch, old in run.checkpoints().items():
+        if epoch not in course[:GENERATIONS]:
+            old.unlink(missing_ok=True)
+
+
+def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
+    """The newest checkpoint that is whole; warns of each that is not. ``None`` before the first epoch ended.
+
+    Raises:
+        CheckpointError: epochs were trained, and no checkpoint of them can be read.
+    """
+    found = run.checkpoints()
+    for path in found.values():
+        try:
+            tensors, facts = load_state(path, FORMAT)
+        except CheckpointError as error:
+            _warn(run, f"{error}; falling back to the checkpoint before")
+        else:
+            return Checkpoint(int(facts["epoch"]), tensors, facts)
+    if found or run.metrics_path.is_file():  # a row is written after its checkpoint
+        raise CheckpointError("has no readable checkpoint to resume from", where=run.path, fix="train it anew")
+    return None
+
+
+def _warn(run: RunDirectory, text: str) -> None:
+    run.log(f"warning: {text}")
+    errors.print(f"warning: {text}", markup=False)
