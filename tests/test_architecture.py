@@ -12,7 +12,7 @@ ROWS = [
     ["errors", "optional", "environment", "storage", "terminal", "draws", "geometry", "hits", "voxels", "images"],
     ["config", "config_files"],
     ["io", "simulate", "degrade", "data"],
-    ["nn", "losses", "metrics", "classical", "recover", "precision", "weights"],
+    ["nn", "losses", "metrics", "classical", "oracle", "recover", "precision", "weights"],
     ["runs"],
     ["inference", "training", "analysis", "benchmark"],
     ["visual"],

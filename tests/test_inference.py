@@ -101,7 +101,7 @@ def test_a_run_without_weights_says_so(run, tmp_path):
 
 def test_evaluation_judges_network_and_baselines_on_the_same_events(run):
     evaluation = evaluate_run(run)
-    assert [row.name for row in evaluation.rows] == ["network", "knn_density", "dbscan"]
+    assert [row.name for row in evaluation.rows] == ["network", "oracle", "knn_density", "dbscan"]
     hits = {row.figures["signal_hits"] for row in evaluation.rows}
     assert len(hits) == 1
     save_evaluation(run, evaluation, pictures=3)

@@ -249,11 +249,12 @@ def test_a_comparison_has_its_numbers_beside_it_best_first(tmp_path):
     rows = [
         {"name": "DBSCAN", "noise_removed_at_97": 0.3},
         {"name": "nothing", "noise_removed_at_97": math.nan},
-        {"name": "pointnet", "noise_removed_at_97": 0.9, "network": True},
+        {"name": "oracle", "noise_removed_at_97": 0.99, "kind": "bound"},
+        {"name": "pointnet", "noise_removed_at_97": 0.9, "kind": "network"},
     ]
     path = visual.plot_comparison(rows, tmp_path / "comparison.png")
     assert imread(path).std() > 0.02
     with path.with_suffix(".csv").open(newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["pointnet", "DBSCAN", "nothing"]
+        assert [row["name"] for row in csv.DictReader(file)] == ["oracle", "pointnet", "DBSCAN", "nothing"]
     with pytest.raises(DataError, match="nothing to compare"):
         visual.plot_comparison([], path)

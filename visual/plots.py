@@ -23,6 +23,11 @@ _STYLE: Any = {
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
 _LOSSES = {"train_loss": ("training", BLUE, "o"), "validation_loss": ("validation", VERMILLION, "s")}
+_BARS: dict[str, dict[str, Any]] = {
+    "network": {"color": VERMILLION},
+    "bound": {"facecolor": "white", "edgecolor": INK},
+    "baseline": {"color": BLUE},
+}
 _SHARES = {
     "noise_removed_at_97": ("noise removed at 97 % signal kept", GREEN, "o"),
     "noise_removed_at_99": ("noise removed at 99 % signal kept", PURPLE, "s"),
@@ -65,7 +70,8 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
 
     Args:
         rows: one method each: ``name`` and ``noise_removed_at_97``, a share in [0, 1]; optionally
-            ``network`` (bool), coloured apart from the baselines. Written beside the picture as CSV.
+            ``kind``: a ``network`` is coloured apart from baselines; a ``bound`` is hollow, and a line
+            at its end shows what is left to gain. Written beside the picture as CSV.
         out: of the PNG.
 
     Raises:
@@ -81,9 +87,13 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
         axes = figure.add_subplot()
         for place, row in enumerate(ranked):
             share = 100 * _share_of(row)
-            axes.barh(place, share, height=0.62, color=VERMILLION if row.get("network") else BLUE)
+            axes.barh(place, share, height=0.62, **_BARS.get(str(row.get("kind")), _BARS["baseline"]))
+            if row.get("kind") == "bound" and math.isfinite(share):
+                axes.axvline(share, color=INK, linestyle="--", linewidth=1)
             text = f"{share:.1f} %" if math.isfinite(share) else "undefined"
-            axes.text(1 + (share if math.isfinite(share) else 0), place, text, va="center")
+            beside = 1 + (share if math.isfinite(share) else 0)
+            # White behind the number: the bound's line may cross it.
+            axes.text(beside, place, text, va="center", bbox={"color": "white", "pad": 1})
         axes.set_yticks(range(len(ranked)), [str(row["name"]) for row in ranked])
         axes.invert_yaxis()
         axes.set_xlim(0, 112)

@@ -1,19 +1,22 @@
-"""A finished run judged on events it has not seen, beside the classical baselines."""
+"""A finished run judged on events it has not seen, beside the oracle and the classical baselines."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from torch import Tensor
 
 from pointae.classical import BASELINES
-from pointae.data.events import Batch, EventData
+from pointae.data.events import Batch, EventData, Split
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import DenoiseMetrics, PatternMetrics, cut_at_retention, per_event_table
+from pointae.oracle import oracle_score
 from pointae.recover import generated_pattern
 from pointae.runs import RunDirectory
 from pointae.storage import write_json, write_table
@@ -39,6 +42,7 @@ class Judged:
     """One denoiser's hits and figures on the events of an evaluation."""
 
     name: str
+    kind: Literal["network", "bound", "baseline"]
     hits: HitBatch
     figures: dict[str, float]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +53,7 @@ class Evaluation:
     """All that an evaluation found.
 
     Args:
-        rows: the network first, then the baselines.
+        rows: the network first; the oracle, where the events allow one; then the baselines.
         pattern: figures of generated hits, for decoders that generate; empty otherwise.
     """
 
@@ -58,19 +62,20 @@ class Evaluation:
 
     def table(self) -> list[dict[str, Any]]:
         """A row a denoiser, for a CSV or a picture."""
-        return [{"name": row.name, **row.figures} for row in self.rows]
+        return [{"name": row.name, "kind": row.kind, **row.figures} for row in self.rows]
 
 
 def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: bool = True) -> Evaluation:
     """Judge a run on its test events, or on others that carry truth.
 
     Micro metrics at the threshold that the run fixed on its validation events; the baselines are
-    tuned and cut on the same validation events.
+    tuned and cut on the same validation events. Test events that are TORCH events just as the simulator
+    makes them are judged by the oracle as well, which knows their particles (:mod:`pointae.oracle`).
 
     Args:
         run: a finished run.
         events: with ``signal``; ``None``: the test events of the run's config.
-        baselines: judge the classical ones as well.
+        baselines: judge the classical ones and the oracle as well.
 
     Raises:
         CheckpointError: the run has no weights or does not fit the events.
@@ -81,11 +86,15 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
     data = EventData(config.data, config.seed) if events is None or baselines else None
     batch = data.all_events("test") if events is None and data is not None else _labelled(events)
     names = config.evaluate.baselines if baselines else []
-    with progress("evaluating", 1 + len(names)) as advance:
+    bounded = baselines and events is None and data is not None and data.torch_origin("test") is not None
+    with progress("evaluating", 1 + bounded + len(names)) as advance:
         rows = [_judge_network(denoiser, batch.hits)]
         advance(1, denoiser.config.model.encoder.name)
-        if data is not None and names:
+        if data is not None and (bounded or names):
             validation = data.all_events("validation").hits
+            if bounded:
+                rows.append(_judge_oracle(data, validation, batch.hits, config.evaluate.retention))
+                advance(1, "oracle")
             for name in names:
                 rows.append(_judge_baseline(name, validation, batch.hits, config.evaluate.retention))
                 advance(1, name)
@@ -120,18 +129,43 @@ def _judge_network(denoiser: Denoiser, hits: HitBatch) -> Judged:
     scored = denoiser(hits)
     seconds = time.perf_counter() - begin
     settings = {"threshold": denoiser.threshold, "run": denoiser.source.name}
-    return Judged("network", scored, _figures(scored, seconds), settings)
+    return Judged("network", "network", scored, _figures(scored, seconds), settings)
 
 
 def _judge_baseline(name: str, validation: HitBatch, hits: HitBatch, retention: float) -> Judged:
     baseline = BASELINES[name](retention).fit(validation)
-    assert validation.signal is not None
-    threshold = cut_at_retention(baseline.score(validation), validation.signal, retention)
+    threshold = _cut(baseline.score(validation), validation, retention)
+    scored, seconds = _timed(baseline.score, hits, threshold)
+    settings = {**baseline.settings, "threshold": threshold}
+    return Judged(name, "baseline", scored, _figures(scored, seconds), settings)
+
+
+def _judge_oracle(data: EventData, validation: HitBatch, hits: HitBatch, retention: float) -> Judged:
+    def scorer(split: Split) -> Callable[[HitBatch], Tensor]:
+        origin = data.torch_origin(split)
+        assert origin is not None
+
+        def score(events: HitBatch) -> Tensor:
+            assert isinstance(events.event_id, Tensor)
+            return oracle_score(events, *origin, events.event_id)
+
+        return score
+
+    threshold = _cut(scorer("validation")(validation), validation, retention)
+    scored, seconds = _timed(scorer("test"), hits, threshold)
+    return Judged("oracle", "bound", scored, _figures(scored, seconds), {"threshold": threshold})
+
+
+def _cut(score: Tensor, hits: HitBatch, retention: float) -> float:
+    assert hits.signal is not None
+    return cut_at_retention(score, hits.signal, retention)
+
+
+def _timed(scorer: Callable[[HitBatch], Tensor], hits: HitBatch, threshold: float) -> tuple[HitBatch, float]:
+    """The hits with score and decision, and the seconds that the scores took."""
     begin = time.perf_counter()
-    score = baseline.score(hits)
-    seconds = time.perf_counter() - begin
-    scored = hits.replace(score=score, kept=score >= threshold)
-    return Judged(name, scored, _figures(scored, seconds), {**baseline.settings, "threshold": threshold})
+    score = scorer(hits)
+    return hits.replace(score=score, kept=score >= threshold), time.perf_counter() - begin
 
 
 def _figures(scored: HitBatch, seconds: float) -> dict[str, float]:

@@ -144,11 +144,22 @@ class EventData:
             raise _no_events(split)
         return Batch(HitBatch.concat([c.hits for c in chunks]), HitBatch.concat([c.target for c in chunks]))
 
+    def torch_origin(self, split: Split) -> tuple[TorchSource, int] | None:
+        """Settings and seed of a split's events where they are TORCH events just as the simulator makes them.
+
+        ``event_id`` is then their number; ``None`` for other events, degraded ones among them.
+        """
+        source = self.settings.source
+        untouched = self._degradation(split, epoch=1) == DegradationSettings()
+        return (source, split_seed(self.seed, split)) if isinstance(source, TorchSource) and untouched else None
+
+    def _degradation(self, split: Split, epoch: int) -> DegradationSettings:
+        # Validation and test are degraded the same way in every epoch, as at the end of a curriculum.
+        return settings_at(epoch if split == "train" else max([1, *self.settings.schedule]), self.settings)
+
     def _prepare(self, split: Split, numbers: Tensor, epoch: int) -> tuple[HitBatch, HitBatch]:
         clean = self.source.events(split, numbers, epoch)
-        # Validation and test are degraded the same way in every epoch, as at the end of a curriculum.
-        stage = epoch if split == "train" else max([1, *self.settings.schedule])
-        settings = settings_at(stage, self.settings)
+        settings = self._degradation(split, epoch)
         if settings == DegradationSettings():
             return clean, _target(clean, clean, self.settings.target)
         draw_epoch = epoch if split == "train" else 0

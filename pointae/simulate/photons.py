@@ -7,6 +7,7 @@ are dropped as soon as it is known and nothing depends on who else is being foll
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -17,13 +18,15 @@ from pointae import draws
 from pointae.simulate import module as m
 from pointae.simulate.digitise import pack_cells
 from pointae.simulate.focusing import focus
-from pointae.simulate.quartz import HC, attenuation_length, group_index, refractive_index, spectrum
+from pointae.simulate.quartz import HC, group_index, reflects_totally, refractive_index, spectrum, transmission
 from pointae.simulate.tracks import Tracks
 
 MEAN_PHOTONS = 83
 """Photons of a track on average."""
 _EMISSION, _TRAVEL, _DETECTION = range(3)
 """Words drawn a photon."""
+Uniforms = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+"""``(row, number, word) -> two uniforms``, (N,) float32 each: energy and azimuth, then depth and survival."""
 _FORWARD_PER_UP = (math.tan(0.435), math.tan(0.870))
 """k_z / |k_y| of light that can reach a row (0.445 to 0.855 rad), with room for smearing."""
 _GROUP_INDEX_BOUNDS = (1.46, 1.83)
@@ -109,6 +112,7 @@ def follow_photons(
     photons: tuple[Tensor, Tensor],
     sigma_t: Tensor,
     window_start: float = m.WINDOW_START,
+    uniforms: Uniforms | None = None,
 ) -> Photons:
     """Emit photons, send them through plate and block, and digitise those that arrive.
 
@@ -117,18 +121,30 @@ def follow_photons(
         photons: track row (N,) and number under its track (N,) of each photon, int64.
         sigma_t: (T,) float64, ns, resolution of the arrival time.
         window_start: ns, start of the 25 ns window; one crossing later for light that is late.
+        uniforms: where emission and travel are drawn from; ``None``: the tracks' own keys.
     """
-    light = _emit(tracks, *photons, sigma_t, window_start)
-    return _digitise(tracks, _travel(tracks, light), sigma_t, window_start)
+    light = _emit(tracks, *photons, sigma_t, window_start, uniforms)
+    return _digitise(tracks, _travel(tracks, light, uniforms), sigma_t, window_start)
 
 
-def _emit(tracks: Tracks, row: Tensor, number: Tensor, sigma_t: Tensor, window_start: float) -> _Light:
+def _own_uniforms(tracks: Tracks) -> Uniforms:
+    return lambda row, number, word: draws.uniform_pair(tracks.key.index_select(0, row), number * 3 + word)
+
+
+def _emit(
+    tracks: Tracks,
+    row: Tensor,
+    number: Tensor,
+    sigma_t: Tensor,
+    window_start: float,
+    uniforms: Uniforms | None = None,
+) -> _Light:
     """Energies and directions of light, of which only what may arrive is kept."""
     table = spectrum(row.device)
     dx, dy, dz = tracks.slope_x / tracks.slant, tracks.slope_y / tracks.slant, 1 / tracks.slant
     # Two unit vectors across the flight; the second has no z component.
     up = (dx.square() + dy.square()).sqrt().clamp(min=1e-12)
-    u, v = draws.uniform_pair(tracks.key.index_select(0, row), number * 3 + _EMISSION)
+    u, v = (uniforms or _own_uniforms(tracks))(row, number, _EMISSION)
     energy = table.energies(table.rows(tracks.inverse_beta).index_select(0, row), u)
     wavelength2 = (HC / energy).square()
     index = refractive_index(wavelength2)
@@ -141,7 +157,7 @@ def _emit(tracks: Tracks, row: Tensor, number: Tensor, sigma_t: Tensor, window_s
 
     steep = ky.abs()
     keep = (kz > steep * _FORWARD_PER_UP[0]) & (kz < steep * _FORWARD_PER_UP[1])
-    keep &= index * index * (1 - kz * kz) > m.INDEX_AIR**2
+    keep &= reflects_totally(index * index, kz)
     keep &= _in_time(tracks, row, ky, sigma_t, window_start)
     kept = keep.nonzero()[:, 0]
 
@@ -167,10 +183,10 @@ def _in_time(tracks: Tracks, row: Tensor, ky: Tensor, sigma_t: Tensor, window_st
     return keep
 
 
-def _travel(tracks: Tracks, light: _Light) -> _Arrival:
+def _travel(tracks: Tracks, light: _Light, uniforms: Uniforms | None = None) -> _Arrival:
     """Through the plate and the block, with all losses on the way."""
     row, (kx, ky, kz) = light.track, (light.kx, light.ky, light.kz)
-    u, survival = draws.uniform_pair(tracks.key.index_select(0, row), light.number * 3 + _TRAVEL)
+    u, survival = (uniforms or _own_uniforms(tracks))(row, light.number, _TRAVEL)
     z = u.mul_(m.PLATE_DEPTH)
     x = _of(row, tracks.x) + z * _of(row, tracks.slope_x)
     y = _of(row, tracks.y) + z * _of(row, tracks.slope_y)
@@ -187,12 +203,11 @@ def _travel(tracks: Tracks, light: _Light) -> _Arrival:
     side = (x + kx * path) * (1 / m.PLATE_WIDTH) + 0.5
     walls = side.floor().abs()
 
-    index2, air2 = light.index * light.index, m.INDEX_AIR**2
+    index2 = light.index * light.index
     hit &= (climb > 0) & (walls <= m.MAX_SIDE_REFLECTIONS)
-    hit &= ~down | (index2 * (1 - ky * ky) > air2)
-    hit &= (walls == 0) | (index2 * (1 - kx * kx) > air2)
-    roughness = index2 * kz.square() * bounces / light.wavelength2 * (4 * math.pi * m.ROUGHNESS) ** 2
-    hit &= survival < (-roughness - path / attenuation_length(light.wavelength2)).exp()
+    hit &= ~down | reflects_totally(index2, ky)
+    hit &= (walls == 0) | reflects_totally(index2, kx)
+    hit &= survival < transmission(light.wavelength2, index2, kz, bounces, path)
     arrival = _Arrival(row, light.number, light.energy, light.wavelength2, light.index, ky, z, path, side, height)
     return _take(arrival, hit.nonzero()[:, 0])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from pointae.simulate.module import PLATE_DEPTH
+from pointae.simulate.module import INDEX_AIR, PLATE_DEPTH, ROUGHNESS
 
 HC = 1.239841984
 """eV um: photon energy times wavelength."""
@@ -21,7 +22,7 @@ _RESONANCE = (0.00460352869, 0.0133968856, 64.4932732)
 _EFFICIENCY_NM = (200, 220, 240, 300, 360, 400, 440, 500, 560, 620, 700, 800)
 _EFFICIENCY = (0.21, 0.28, 0.28, 0.25, 0.22, 0.19, 0.16, 0.11, 0.07, 0.04, 0.02, 0.006)
 _COLLECTION, _MIRROR, _GLUE = 0.65, 0.885, 0.98
-_YIELD = 37.0
+YIELD = 37.0
 """Photons a mm and eV, times the squared sine of the Cherenkov angle."""
 
 _BETA_ROWS, _QUANTILES = 256, 512
@@ -42,6 +43,30 @@ def group_index(wavelength2: Tensor, index: Tensor) -> Tensor:
 def attenuation_length(wavelength2: Tensor) -> Tensor:
     """mm; Rayleigh scattering in the bulk, as the fourth power of the wavelength."""
     return (wavelength2 * (1 / 0.442**2)).square() * 5e5
+
+
+def reflects_totally(index2: Tensor, across: Tensor) -> Tensor:
+    """Whether light is reflected totally by a face.
+
+    Args:
+        index2: squared index of the quartz, any shape.
+        across: component of the light's unit vector along the face's normal, of that shape.
+    """
+    return index2 * (1 - across * across) > INDEX_AIR**2
+
+
+def transmission(wavelength2: Tensor, index2: Tensor, kz: Tensor, bounces: Tensor, path: Tensor) -> Tensor:
+    """Fraction of light left by the polished faces' roughness and by the bulk; all of one shape.
+
+    Args:
+        wavelength2: squared wavelength, um^2.
+        index2: squared index.
+        kz: component of the light's unit vector across the plate.
+        bounces: reflections at the two large faces.
+        path: mm.
+    """
+    roughness = index2 * kz.square() * bounces / wavelength2 * (4 * math.pi * ROUGHNESS) ** 2
+    return (-roughness - path / attenuation_length(wavelength2)).exp()
 
 
 def detection_efficiency(energy: Tensor) -> Tensor:
@@ -84,7 +109,7 @@ class CherenkovSpectrum:
         share = ((wanted - low) / (high - low)).clamp(0, 1)
         quantiles = energy[right - 1] + share * (energy[right] - energy[right - 1])
         self._energies = quantiles.float().flatten().to(device)
-        self._light = (total[:, 0] * _YIELD * PLATE_DEPTH).to(device)
+        self._light = (total[:, 0] * YIELD * PLATE_DEPTH).to(device)
 
     def rows(self, inverse_beta: Tensor) -> Tensor:
         """Row of the table for each track: (T,) int64."""
