@@ -105,6 +105,9 @@ def test_dry_run_shows_and_writes_nothing(tmp_path):
 WRONG = [
     (2, "train", ["configs/demo.yaml", "train.epoch=3"], "did you mean 'epochs'"),
     (2, "train", ["configs/demmo.yaml"], "did you mean"),
+    (2, "train", [], "which config?"),
+    (2, "train", ["configs/demo.yaml", "--resume", "runs/latest"], "takes the run's own config"),
+    (4, "train", ["--resume", "nowhere"], "not a run directory"),
     (4, "evaluate", ["nowhere"], "not a run directory"),
     (4, "denoise", ["nowhere", "x.h5", "-o", "y.h5"], "not a run directory"),
     (4, "view", ["nowhere"], ""),

@@ -15,7 +15,6 @@ from pointae.errors import CheckpointError
 from pointae.geometry import geometry_to_dict
 from pointae.precision import Precision
 from pointae.runs import RunDirectory
-from pointae.storage import digest
 from pointae.terminal import errors
 from pointae.training.checkpoint import Checkpoint
 from pointae.weights import tensor_digest
@@ -33,7 +32,7 @@ def origin_of(config: Config, data: EventData, precision: Precision) -> dict[str
     ``config`` whole rather than as a hash, so that a difference can be named; ``data``: grid,
     features, counts and SHA-256 of the events; ``versions`` of what computes.
     """
-    content: dict[str, Any] = {
+    return {
         "config": config.model_dump(mode="json"),
         "data": {
             "grid": geometry_to_dict(data.geometry),
@@ -49,8 +48,6 @@ def origin_of(config: Config, data: EventData, precision: Precision) -> dict[str
             "threads": torch.get_num_threads(),
         },
     }
-    content["config_sha256"] = digest(json.dumps(content["config"], sort_keys=True).encode())
-    return content
 
 
 def check_agreement(checkpoint: Checkpoint, origin: Mapping[str, Any], run: RunDirectory, force: bool) -> list[str]:

@@ -19,11 +19,14 @@ LOOK_AGAIN = 0.2
 class BatchGate:
     """Holds Ctrl-C and SIGTERM until a batch is done, and waits while the run is paused.
 
-    A context manager; a second signal inside it stops at once. Signals are left alone in threads
-    other than the main one, where Python cannot take them.
+    A context manager. A signal that comes after the last batch of an epoch, in its validation, waits
+    until the epoch is in a checkpoint; a second signal stops at once, wherever it comes. Signals are
+    left alone in threads other than the main one, where Python cannot take them.
 
     Args:
         run: its ``pause`` file pauses.
+
+    ``paused`` counts the seconds of pauses.
     """
 
     def __init__(self, run: RunDirectory) -> None:
