@@ -127,7 +127,7 @@ def _train(
         console.print(f"to go on:  {resume}")
         raise
     except StorageError as error:
-        error.fix = error.fix or f"the last checkpoint is whole; mend it, then {resume}"
+        error.fix = error.fix or f"what was saved before is whole; once that is mended: {resume}"
         raise
     seconds = sum(row["seconds"] for row in history.rows)
     run.update_record(
