@@ -24,6 +24,7 @@ from pointae.errors import ConfigError, DataError
 from pointae.geometry import deepclean3d_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.io import write_hits
+from pointae.simulate import simulate_events
 
 COUNTS = EventCounts(train=23, validation=9, test=8)
 SHARES = SplitShares(train=0.5, validation=0.3, test=0.2)
@@ -256,3 +257,13 @@ def test_the_schedule_hardens_training_and_evaluates_at_its_end():
     assert noise == [1, 1, 20, 20, 40, 40]
     assert {int(noise_of(data, "validation", epoch)) / 9 for epoch in (1, 4, 6)} == {40}
     assert settings_at(4, data.settings).noise == 20
+
+
+def test_torch_events_can_be_made_again_from_their_origin(stored):
+    data = simulated()
+    source, seed = data.torch_origin("test")
+    hits = data.all_events("test").hits
+    assert torch.equal(simulate_events(source, seed, hits.event_id).coords, hits.coords)
+    late = {3: DEGRADED}
+    others = simulated(source=PATTERNS), simulated(degradation=DEGRADED), simulated(schedule=late), stored()
+    assert [other.torch_origin("test") for other in others] == [None] * 4

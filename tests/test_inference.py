@@ -104,11 +104,19 @@ def test_evaluation_judges_network_and_baselines_on_the_same_events(run):
     assert [row.name for row in evaluation.rows] == ["network", "oracle", "knn_density", "dbscan"]
     hits = {row.figures["signal_hits"] for row in evaluation.rows}
     assert len(hits) == 1
+    oracle = evaluation.rows[1].figures
+    assert oracle["noise_removed_at_97"] > 0.97  # it was told the right particles
+    assert oracle["signal_retention"] > 0.9
     save_evaluation(run, evaluation, pictures=3)
     assert read_hits(run.predictions()).batch_size == 3
     stored = json.loads((run.evaluation / "metrics.json").read_text())
     assert stored["network"]["noise_removed_at_97"] == evaluation.rows[0].figures["noise_removed_at_97"]
     assert len((run.evaluation / "events.csv").read_text().splitlines()) == 31
+
+
+def test_events_of_a_file_have_no_oracle(run, hits):
+    names = [row.name for row in evaluate_run(run, hits).rows]
+    assert names == ["network", "knn_density", "dbscan"]
 
 
 def test_evaluation_needs_truth(run, hits):

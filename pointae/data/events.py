@@ -147,7 +147,8 @@ class EventData:
     def torch_origin(self, split: Split) -> tuple[TorchSource, int] | None:
         """Settings and seed of a split's events where they are TORCH events just as the simulator makes them.
 
-        ``event_id`` is then their number; ``None`` for other events, degraded ones among them.
+        ``event_id`` is then their number; ``None`` for other events, and for degraded ones (of training: in
+        its first epoch).
         """
         source = self.settings.source
         untouched = self._degradation(split, epoch=1) == DegradationSettings()
