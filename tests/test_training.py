@@ -102,7 +102,8 @@ def test_a_separate_validation_loss_is_used_for_validation_alone():
     config = small_config()
     data = EventData(config.data, config.seed)
     batch = next(data.batches("train", 8))
-    prediction = build_model(config, data)(batch.hits)
+    with torch.no_grad():
+        prediction = build_model(config, data)(batch.hits)
     probability = prediction.output.logits.sigmoid()
     truth = batch.hits.signal.float()
     assert float(validation(prediction, batch)) == pytest.approx(float((probability - truth).square().mean()), rel=1e-5)
