@@ -54,7 +54,7 @@ def to_csv(path: Path, arrays: Arrays) -> None:
 WRITERS: dict[str, Callable[[Path, Arrays], None]] = {".h5": to_h5, ".npz": to_npz, ".csv": to_csv}
 
 
-def refused(path: Path, *told: str, kind: type = DataError, **options: object) -> None:
+def check_refused(path: Path, *told: str, kind: type = DataError, **options: object) -> None:
     """Both ways of reading fail alike, in one line that begins with the file, and nothing is written."""
     before = sorted(path.parent.rglob("*"))
     for read in (read_hits, lambda path, **options: list(read_blocks(path, 1, **options))):
@@ -88,7 +88,7 @@ def test_impossible_coordinates(tmp_path, ending, case):
     arrays["coords"] = arrays["coords"].astype(np.uint64 if value >= 1 << 63 else np.int64)
     arrays["coords"][1, 0] = value
     WRITERS[ending](tmp_path / f"a{ending}", arrays)
-    refused(tmp_path / f"a{ending}", *told)
+    check_refused(tmp_path / f"a{ending}", *told)
 
 
 @pytest.mark.parametrize("ending", WRITERS)
@@ -97,13 +97,13 @@ def test_values_that_are_not_finite(tmp_path, ending, value):
     tot = np.array([[1.0], [2.0], [value]])
     extra = {"tot": tot[:, 0]} if ending == ".csv" else {"features": tot}
     WRITERS[ending](tmp_path / f"a{ending}", good() | extra)
-    refused(tmp_path / f"a{ending}", "tot" if ending == ".csv" else "feature_0", "hit 0 of event 1", "not finite")
+    check_refused(tmp_path / f"a{ending}", "tot" if ending == ".csv" else "feature_0", "hit 0 of event 1", "not finite")
 
 
 @pytest.mark.parametrize("text", ["1.5", "nan", "inf", "abc", "", "1e30", "0x10"])
 def test_table_cells_that_are_no_bin_numbers(tmp_path, text):
     (tmp_path / "a.csv").write_text(f"event,x,y,t\n0,1,2,3\n0,1,2,{text}\n")
-    refused(tmp_path / "a.csv", f"t = '{text}'", "line 3")
+    check_refused(tmp_path / "a.csv", f"t = '{text}'", "line 3")
 
 
 @pytest.mark.parametrize("ending", [".h5", ".npz"])
@@ -138,7 +138,7 @@ def test_table_cells_that_are_no_bin_numbers(tmp_path, text):
 )
 def test_arrays_of_another_type_or_shape(tmp_path, ending, change, told):
     WRITERS[ending](tmp_path / f"a{ending}", good() | change)
-    refused(tmp_path / f"a{ending}", told)
+    check_refused(tmp_path / f"a{ending}", told)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".npz"])
@@ -147,13 +147,13 @@ def test_files_without_what_makes_them_hits(tmp_path, ending, missing):
     arrays = good()
     del arrays[missing]
     WRITERS[ending](tmp_path / f"a{ending}", arrays)
-    refused(tmp_path / f"a{ending}", f"has no {missing}")
+    check_refused(tmp_path / f"a{ending}", f"has no {missing}")
 
 
 @pytest.mark.parametrize("shape", [[88, 128], [88, 0, 1000], "wide", [1, 2, float("nan")]])
 def test_attributes_that_describe_no_grid(tmp_path, shape):
     to_npz(tmp_path / "a.npz", good() | {"attributes": np.array(json.dumps({"spatial_shape": shape}))})
-    refused(tmp_path / "a.npz", "attributes describe no grid")
+    check_refused(tmp_path / "a.npz", "attributes describe no grid")
 
 
 @pytest.mark.parametrize(
@@ -173,12 +173,12 @@ def test_attributes_that_describe_no_grid(tmp_path, shape):
 )
 def test_tables_that_are_none(tmp_path, text, told):
     (tmp_path / "a.csv").write_text(text)
-    refused(tmp_path / "a.csv", told)
+    check_refused(tmp_path / "a.csv", told)
 
 
 def test_a_table_in_another_encoding(tmp_path):
     (tmp_path / "a.csv").write_bytes("event,x,y,t\n0,1,2,3\n".encode("utf-16"))
-    refused(tmp_path / "a.csv", "utf-8")
+    check_refused(tmp_path / "a.csv", "utf-8")
 
 
 # ---- whole files ------------------------------------------------------------------------------------------
@@ -201,16 +201,16 @@ def test_empty_truncated_and_foreign_files(tmp_path, ending):
     whole = written(path)
     assert read_hits(path).batch_size in (0, 1)
     path.write_bytes(b"")
-    refused(path, "empty (0 bytes)")
+    check_refused(path, "empty (0 bytes)")
     if ending != ".csv":
         for length in (3, 7, len(whole) // 3 | 1, len(whole) - 1):
             path.write_bytes(whole[:length])
-            refused(path)
+            check_refused(path)
         path.write_bytes(bytes(200))
-        refused(path, "begins with")
+        check_refused(path, "begins with")
     for other in {".h5", ".npz", ".npy"} - {ending} - ({".npz"} if ending == ".pt" else set()):
         path.write_bytes(written(tmp_path / f"b{other}"))
-        refused(path, "correct the ending")
+        check_refused(path, "correct the ending")
 
 
 @pytest.mark.parametrize("ending", [".npz", ".pt", ".npy"])
@@ -228,19 +228,19 @@ def test_flipped_bytes_are_an_error_or_harmless_never_a_crash(tmp_path, ending):
 def test_an_archive_of_the_wrong_kind(tmp_path):
     written(tmp_path / "b.npz")
     os.replace(tmp_path / "b.npz", tmp_path / "a.pt")
-    refused(tmp_path / "a.pt")
+    check_refused(tmp_path / "a.pt")
     written(tmp_path / "b.pt")
     os.replace(tmp_path / "b.pt", tmp_path / "a.npz")
-    refused(tmp_path / "a.npz", "has no coords and no offsets")
+    check_refused(tmp_path / "a.npz", "has no coords and no offsets")
 
 
 def test_missing_files_folders_and_endings(tmp_path):
     for name in ("none.h5", "none.csv", "none"):
-        refused(tmp_path / name, "no such file", "check the path")
+        check_refused(tmp_path / name, "no such file", "check the path")
     (tmp_path / "a.txt").write_text("hello")
-    refused(tmp_path / "a.txt", "unknown ending '.txt'", ".h5")
+    check_refused(tmp_path / "a.txt", "unknown ending '.txt'", ".h5")
     (tmp_path / "folder").mkdir()
-    refused(tmp_path / "folder", "must hold .npy or .pt files")
+    check_refused(tmp_path / "folder", "must hold .npy or .pt files")
     with pytest.raises(UsageError, match="did you mean 'window_ns'"):
         read_hits(tmp_path / "a.txt", windows_ns=3)
     with pytest.raises(UsageError, match="keep, merge"):
@@ -251,7 +251,7 @@ def test_missing_files_folders_and_endings(tmp_path):
 def test_no_permission(tmp_path):
     written(tmp_path / "a.npz")
     (tmp_path / "a.npz").chmod(0)
-    refused(tmp_path / "a.npz", "ermission", kind=StorageError)
+    check_refused(tmp_path / "a.npz", "ermission", kind=StorageError)
 
 
 # ---- images -----------------------------------------------------------------------------------------------
@@ -264,19 +264,19 @@ def test_pixels_that_are_no_steps(tmp_path, ending, value):
     image[0, 0, 12, 34] = value
     path = tmp_path / f"a{ending}"
     torch.save(image, path) if ending == ".pt" else np.save(path, image[0, 0].numpy())
-    refused(path, "x = 34, y = 12 of event 0", "1..1000")
+    check_refused(path, "x = 34, y = 12 of event 0", "1..1000")
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 88, 128), (2, 128, 88), (128, 88), (2, 3, 128, 88)])
 def test_bundles_of_another_shape(tmp_path, shape):
     torch.save(torch.zeros(shape, dtype=torch.float64), tmp_path / "a.pt")
-    refused(tmp_path / "a.pt", "(N, 1, 128, 88)", str(shape))
+    check_refused(tmp_path / "a.pt", "(N, 1, 128, 88)", str(shape))
 
 
 @pytest.mark.parametrize("image", [np.zeros((88, 128)), np.zeros((1, 128, 88)), np.zeros((128, 88), complex)])
 def test_images_of_another_shape_or_type(tmp_path, image):
     np.save(tmp_path / "a.npy", image)
-    refused(tmp_path / "a.npy", "image")
+    check_refused(tmp_path / "a.npy", "image")
 
 
 def test_a_bad_image_in_a_folder_is_named(tmp_path):
@@ -309,7 +309,7 @@ def test_pickles_are_never_run(tmp_path):
     np.savez(tmp_path / "a.npz", **good() | {"coords": objects})
     np.savez(tmp_path / "b.npz", **good(), attributes=objects)
     for name in ("a.pt", "b.pt", "c.pt", "a.npy", "a.npz", "b.npz"):
-        refused(tmp_path / name)
+        check_refused(tmp_path / name)
     assert not trace.exists()
 
 
@@ -322,21 +322,21 @@ def npy_header(shape: tuple[int, ...]) -> bytes:
 def test_declared_sizes_are_not_believed(tmp_path):
     huge = npy_header((1 << 40, 3))
     (tmp_path / "a.npy").write_bytes(huge)
-    refused(tmp_path / "a.npy", "declares shape (1099511627776, 3)")
+    check_refused(tmp_path / "a.npy", "declares shape (1099511627776, 3)")
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("coords.npy", huge)
         archive.writestr("offsets.npy", npy_header((0,)))
-    refused(tmp_path / "a.npz", "coords declares shape")
+    check_refused(tmp_path / "a.npz", "coords declares shape")
     with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("coords.npy", npy_header((1 << 23, 3)) + bytes(3 << 26))
         archive.writestr("offsets.npy", npy_header((0,)))
-    refused(tmp_path / "b.npz", "coords declares 201,326,7", "exhaust the memory")
+    check_refused(tmp_path / "b.npz", "coords declares 201,326,7", "exhaust the memory")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("coords", shape=(1 << 40, 3), dtype="i8", chunks=(1024, 3))
         file["offsets"] = np.array([0, 1 << 40])
-    refused(tmp_path / "a.h5", "coords declares", "exhaust the memory")
+    check_refused(tmp_path / "a.h5", "coords declares", "exhaust the memory")
     torch.save(torch.zeros(1, dtype=torch.float64).expand(1 << 30, 1, 128, 88), tmp_path / "a.pt")
-    refused(tmp_path / "a.pt", "larger than its file")
+    check_refused(tmp_path / "a.pt", "larger than its file")
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ def test_members_that_leave_an_archive(tmp_path, name):
     for path in (tmp_path / "a.npz", tmp_path / "a.pt"):
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr(name, b"x")
-        refused(path, "points outside the archive")
+        check_refused(path, "points outside the archive")
 
 
 def test_arrays_that_lie_in_other_files(tmp_path):
@@ -367,7 +367,7 @@ def test_arrays_that_lie_in_other_files(tmp_path):
         with h5py.File(tmp_path / "a.h5", "w") as file:
             way(file)
             file["offsets"] = np.array([0, 2, 3])
-        refused(tmp_path / "a.h5", "coords", {"group": "array", "objects": "objects"}.get(name, ""))
+        check_refused(tmp_path / "a.h5", "coords", {"group": "array", "objects": "objects"}.get(name, ""))
 
 
 # ---- skipping ---------------------------------------------------------------------------------------------
@@ -385,7 +385,7 @@ def test_bad_events_can_be_skipped_up_to_one_in_a_hundred(tmp_path, ending):
         path.write_text("\n".join(["event,x,y,t", *rows]))
     else:
         WRITERS[ending](path, arrays)
-    refused(path, "3 of 200 events are bad", "x = -1", on_bad="skip")
+    check_refused(path, "3 of 200 events are bad", "x = -1", on_bad="skip")
     arrays["coords"][250, 2] = 0
     if ending == ".csv":
         rows[250] = "125,1,2,0"
