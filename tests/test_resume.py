@@ -233,15 +233,21 @@ def test_a_run_killed_at_any_of_its_writes_resumes(tmp_path, whole, moment):
 @pytest.mark.slow
 @needs_fork
 def test_a_run_killed_again_and_again_at_random_moments_ends_the_same(tmp_path, whole):
+    fork = multiprocessing.get_context("fork")
+    begin = time.perf_counter()
+    unharmed = fork.Process(target=partial(train_run, config_of(), tmp_path / "unharmed"))
+    unharmed.start()
+    unharmed.join()
+    lasts = time.perf_counter() - begin  # moments are shares of it, so that they hit on any machine
     chance, total = random.Random(5), 0
     for trial in range(12):
         folder, kills = tmp_path / str(trial), 0
         while True:
             run = max(folder.glob("run*/config.yaml"), default=folder).parent
             work = partial(train_run, config_of(), folder) if run == tmp_path else partial(resume_run, run)
-            child = multiprocessing.get_context("fork").Process(target=work)
+            child = fork.Process(target=work)
             child.start()
-            child.join(chance.uniform(0.02, 0.4) if kills < 8 else 120)
+            child.join(chance.uniform(0.05, 0.7) * lasts if kills < 8 else 120)
             if child.exitcode is not None:
                 break
             os.kill(child.pid, signal.SIGKILL)
