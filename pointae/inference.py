@@ -185,4 +185,4 @@ def _grid_unless_implied(source: Path, geometry: DetectorGeometry) -> DetectorGe
 
 
 def _listed(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:g}" for value in values)
+    return " x ".join(str(value) if isinstance(value, int) else f"{value:g}" for value in values)

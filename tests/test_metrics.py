@@ -174,11 +174,13 @@ def _count_in_process(rank, folder):
         idle.update(hits)
     assert idle.compute() == pytest.approx(alone.compute())
     torch.distributed.destroy_process_group()
+    (folder / f"agrees-{rank}").touch()
 
 
 @pytest.mark.slow
 def test_two_processes_agree_with_one(tmp_path):
-    torch.multiprocessing.spawn(_count_in_process, (str(tmp_path),), nprocs=2)
+    torch.multiprocessing.spawn(_count_in_process, (tmp_path,), nprocs=2)
+    assert {path.name for path in tmp_path.glob("agrees-*")} == {"agrees-0", "agrees-1"}
 
 
 # ---- generated hits ----------------------------------------------------------------------------------
