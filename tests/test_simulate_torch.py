@@ -209,6 +209,25 @@ def test_fixed_signal_counts_every_track():
     assert float((counts == 20).double().mean()) > 0.9  # the others have no light, or share a cell
 
 
+@pytest.mark.parametrize(("signal", "followed"), [(30, 260), (31, 269), ((3, 70), None), (500, 4334)])
+def test_fixed_signal_is_the_first_accepted_of_the_photons_followed(signal, followed):
+    source, index = TorchSource(signal=signal, noise=0), torch.arange(30)
+    hits, truth = simulate_events(source, 3, index), torch_truth(source, 3, index)
+    for event, wanted in enumerate(truth.signal.tolist()):
+        raw = max(260, math.ceil(wanted * 260 / 30))
+        assert followed in (raw, None)
+        rows = torch.full((raw,), event), torch.arange(raw)
+        cells = photons.follow_photons(truth.tracks, rows, truth.sigma_t).cell[:wanted]
+        assert hits.events([event]).coords.tolist() == unpack_cells(torch.unique(cells)).tolist()
+
+
+def test_full_patterns_of_500_photons_are_reached():
+    hits = simulate_events(TorchSource(signal=500, noise=0), 4, torch.arange(200))
+    lost_to_shared_cells = 500 - hits.counts
+    assert int(hits.counts.max()) <= 500
+    assert float((lost_to_shared_cells < 25).double().mean()) > 0.97
+
+
 def test_mixture_of_noise_is_exact():
     source = TorchSource(noise=101, noise_mode="mixture", mixture={"uniform": 0.5, "tracks": 0.5, "crossing": 0.0})
     hits = simulate_events(source, 2, torch.arange(20))

@@ -12,8 +12,7 @@ from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.oracle.closed_form import expected_counts
 from pointae.oracle.monte_carlo import expected_total
-from pointae.simulate import module as m
-from pointae.simulate.photons import mean_photons
+from pointae.simulate.photons import mean_photons, raw_photons
 from pointae.simulate.torch_detector import TorchTruth, torch_truth
 
 _GEOMETRY = torch_geometry()
@@ -98,4 +97,5 @@ def _brightness(source: TorchSource, truth: TorchTruth) -> Tensor:
         return torch.ones_like(tracks.x)
     # The first so many detected, of so many followed.
     total = expected_total(tracks, truth.sigma_t[tracks.event])
-    return torch.minimum(truth.signal[tracks.event] / total, m.RAW_PHOTONS / mean_photons(tracks))
+    wanted = truth.signal[tracks.event]
+    return torch.minimum(wanted / total, raw_photons(wanted) / mean_photons(tracks))

@@ -47,4 +47,6 @@ ROUGHNESS = 0.5e-3
 """um rms of the polished surfaces."""
 MAX_SIDE_REFLECTIONS = 10
 RAW_PHOTONS = 260
-"""Photons followed for a track whose number of hits is fixed."""
+"""Photons followed at least for a track whose number of hits is fixed; also the most that physics gives one."""
+RAW_PHOTONS_FOR = 30
+"""Hits for which so many are enough, but for a track in 500; for more hits as many more are followed."""

@@ -107,6 +107,18 @@ def count_photons(tracks: Tracks) -> Tensor:
     return (arrivals < mean_photons(tracks)[:, None]).sum(1)
 
 
+def raw_photons(signal: Tensor) -> Tensor:
+    """Photons to follow for a fixed number of hits: ``RAW_PHOTONS``, and above 30 hits in proportion.
+
+    Args:
+        signal: hits wanted of each track, int64, any shape.
+
+    Returns:
+        int64 of that shape.
+    """
+    return (-(-signal * m.RAW_PHOTONS // m.RAW_PHOTONS_FOR)).clamp(min=m.RAW_PHOTONS)
+
+
 def follow_photons(
     tracks: Tracks,
     photons: tuple[Tensor, Tensor],

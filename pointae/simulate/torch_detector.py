@@ -14,7 +14,7 @@ from pointae.hits import HitBatch
 from pointae.simulate import module as m
 from pointae.simulate.digitise import CELL_BITS, batch_of_places
 from pointae.simulate.noise import HITS_PER_TRACK, light_cells, noise_counts, noise_streams
-from pointae.simulate.photons import MEAN_PHOTONS, count_photons, follow_photons
+from pointae.simulate.photons import MEAN_PHOTONS, count_photons, follow_photons, raw_photons
 from pointae.simulate.tracks import Tracks, draw_module, draw_tracks
 
 _GEOMETRY = torch_geometry()
@@ -83,11 +83,13 @@ def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0
 
 def photons_per_event(source: TorchSource) -> int:
     """About how many photons and noise hits are followed for an event: its size in memory."""
-    tracks, noise = (max(bounds) if isinstance(bounds, tuple) else bounds for bounds in (source.tracks, source.noise))
+    ranges = (source.tracks, source.signal, source.noise)
+    tracks, signal, noise = (max(bounds) if isinstance(bounds, tuple) else bounds for bounds in ranges)
     kinds = source.mixture if source.noise_mode == "mixture" else {source.noise_mode: 1.0}
     per_hit = {"uniform": 1.0} | {kind: MEAN_PHOTONS / hits for kind, hits in HITS_PER_TRACK.items()}
     of_noise = sum(noise * share * per_hit[kind] for kind, share in kinds.items())
-    return 1 + tracks * m.RAW_PHOTONS // 2 + round(of_noise)
+    followed = int(raw_photons(torch.tensor(signal))) if source.signal_mode == "fixed" else m.RAW_PHOTONS
+    return 1 + tracks * followed // 2 + round(of_noise)
 
 
 def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
@@ -100,10 +102,11 @@ def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     found = torch.zeros_like(wanted)
     rows, cells = [], []
     # Half of the photons are enough for most tracks.
-    half = m.RAW_PHOTONS // 2
-    for first in (0, half):
-        row, number = draws.numbered(torch.where(found < wanted, half, 0))
-        photons = follow_photons(tracks, (row, number + first), sigma_t)
+    raw = raw_photons(wanted)
+    half = raw // 2
+    for first, upto in ((torch.zeros_like(raw), half), (half, raw)):
+        row, number = draws.numbered(torch.where(found < wanted, upto - first, 0))
+        photons = follow_photons(tracks, (row, number + first.index_select(0, row)), sigma_t)
         counts = torch.bincount(photons.track, minlength=len(tracks))
         rank = torch.arange(len(photons.track), device=wanted.device)
         rank += (found - counts.cumsum(0) + counts).index_select(0, photons.track)
