@@ -48,7 +48,7 @@ class TorchSource(Settings):
     kind: Literal["torch"] = "torch"
     tracks: IntRange = 1
     signal: IntRange = 30
-    """Signal hits a track; the first accepted of 260 photons, so a few tracks give fewer."""
+    """Signal hits a track; the first accepted of 260 photons, or more for more than 30 hits, so a few give fewer."""
     signal_mode: Literal["fixed", "poisson"] = "fixed"
     """``poisson``: as many photons as the physics yields, ``signal`` is not used."""
     noise: IntRange = 200
