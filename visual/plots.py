@@ -17,11 +17,12 @@ from pointae.runs import write_table
 from visual.colours import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION
 from visual.static_view import FRAME, GRID, save_picture
 
-_STYLE: Any = {
+PLOT_STYLE: Any = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FRAME,
     "xtick.color": INK, "ytick.color": INK, "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
+"""matplotlib settings of every curve and chart."""
 _LOSSES = {"train_loss": ("training", BLUE, "o"), "validation_loss": ("validation", VERMILLION, "s")}
 _BARS: dict[str, dict[str, Any]] = {
     "network": {"color": VERMILLION},
@@ -52,7 +53,7 @@ def plot_training(metrics_csv: str | Path, out: str | Path, loss: str = "loss") 
     columns = _read_columns(Path(metrics_csv))
     panels: list[tuple[str, dict[str, tuple[str, str, str]], float]] = [(loss, _LOSSES, 1.0), ("%", _SHARES, 100.0)]
     panels = [panel for panel in panels if any(name in columns for name in panel[1])]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PLOT_STYLE):
         figure = Figure(figsize=(5.6 * max(1, len(panels)), 3.9), layout="constrained")
         for i, (label, curves, factor) in enumerate(panels, start=1):
             axes = figure.add_subplot(1, len(panels), i)
@@ -82,7 +83,7 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path) -> Path:
         raise DataError("there is nothing to compare: no rows")
     out = Path(out)
     ranked = sorted(rows, key=lambda row: -share if math.isfinite(share := _share_of(row)) else math.inf)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(PLOT_STYLE):
         figure = Figure(figsize=(7.4, 1.3 + 0.5 * len(ranked)), layout="constrained")
         axes = figure.add_subplot()
         for place, row in enumerate(ranked):

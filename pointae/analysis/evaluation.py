@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from pointae.analysis.judging import oracle_name
 from pointae.classical import BASELINES
-from pointae.config import TorchSource
 from pointae.data.events import Batch, EventData, Split
 from pointae.errors import DataError
 from pointae.hits import HitBatch
@@ -154,11 +154,9 @@ def _judge_oracle(data: EventData, validation: HitBatch, hits: HitBatch, retenti
 
     threshold = _cut(scorer("validation")(validation), validation, retention)
     scored, seconds = _timed(scorer("test"), hits, threshold)
-    source = data.settings.source
-    is_bound = isinstance(source, TorchSource) and source.noise_mode == "uniform"
-    # It assumes uniform noise: with any other a network may know more.
-    name = "oracle" if is_bound else "oracle (if uniform)"
-    return Judged(name, "bound", scored, _figures(scored, seconds), {"threshold": threshold})
+    origin = data.torch_origin("test")
+    assert origin is not None
+    return Judged(oracle_name(origin[0]), "bound", scored, _figures(scored, seconds), {"threshold": threshold})
 
 
 def _cut(score: Tensor, hits: HitBatch, retention: float) -> float:

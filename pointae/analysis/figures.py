@@ -1,0 +1,125 @@
+"""The figures of trained denoisers: the table on the benchmark's conditions, and curves over the range."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pointae.analysis.bootstrap import event_weights
+from pointae.analysis.conditions import ONE_TRACK, TABLE, Condition, sweeps
+from pointae.analysis.judging import baseline_scorers, judge, network_scorer, oracle_scorer
+from pointae.inference import Denoiser
+
+Advance = Callable[[int, str], None]
+BASELINE_NAMES = ("dbscan", "knn_density")
+FIGURES = {
+    "noise_removed_at_97": "noise removed at 97 % signal kept",
+    "noise_removed_at_99": "at 99 %",
+    "signal_retention": "at its threshold: signal kept",
+    "noise_removed": "noise removed",
+}
+"""Figures of the printed table, and how their column is headed."""
+
+
+def table_steps(denoisers: Mapping[str, Denoiser]) -> int:
+    """How often :func:`figures_table` reports."""
+    return len(TABLE) * (len(denoisers) + 1 + len(BASELINE_NAMES))
+
+
+def figures_table(
+    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+) -> list[dict[str, Any]]:
+    """Figures on the conditions of the table: denoisers, the oracle on the same events, classical filters.
+
+    The filters are tuned on other events of the condition. Denoisers that differ in nothing but the seed of
+    their training are followed by their mean, its error being the standard deviation over the seeds.
+
+    Args:
+        denoisers: by name.
+        events: of each condition.
+        advance: told of every scorer that is done.
+
+    Returns:
+        rows as of :func:`pointae.analysis.judging.judge`.
+    """
+    rows = []
+    weights = event_weights(events)
+    for condition in TABLE:
+        hits = condition.events(events)
+        scorers = [network_scorer(name, denoiser) for name, denoiser in denoisers.items()]
+        judged = []
+        for scorer in [oracle_scorer(condition), *scorers, *baseline_scorers(condition, BASELINE_NAMES)]:
+            judged.append(judge(scorer, condition, hits, weights))
+            advance(1, f"{scorer.name}, {condition.name}")
+        rows += judged + _means(denoisers, judged)
+    return rows
+
+
+def benchmark_rows(
+    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+) -> list[dict[str, Any]]:
+    """As :func:`figures_table`, of denoisers and oracle on the first condition alone."""
+    return _rows(ONE_TRACK, denoisers, events, advance)
+
+
+def range_steps(denoisers: Mapping[str, Denoiser]) -> int:
+    """How often :func:`range_curves` reports."""
+    return len({_key(condition) for condition in sweeps()}) * (len(denoisers) + 1)
+
+
+def range_curves(
+    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+) -> list[dict[str, Any]]:
+    """Figures of denoisers and oracle at every point of :func:`pointae.analysis.conditions.sweeps`.
+
+    Args:
+        denoisers: by name.
+        events: of each point.
+        advance: told of every scorer that is done.
+
+    Returns:
+        rows as of :func:`pointae.analysis.judging.judge`, with ``sweep`` and ``setting``.
+    """
+    rows = []
+    done: dict[str, list[dict[str, Any]]] = {}
+    for condition in sweeps():
+        key = _key(condition)
+        if key not in done:  # several sweeps pass the benchmark
+            done[key] = _rows(condition, denoisers, events, advance)
+        named = {"condition": condition.name, "sweep": condition.sweep, "setting": condition.setting}
+        rows += [{**row, **named} for row in done[key]]
+    return rows
+
+
+def _rows(
+    condition: Condition, denoisers: Mapping[str, Denoiser], events: int, advance: Advance
+) -> list[dict[str, Any]]:
+    hits, weights = condition.events(events), event_weights(events)
+    scorers = [network_scorer(name, denoiser) for name, denoiser in denoisers.items()]
+    rows = []
+    for scorer in [oracle_scorer(condition), *scorers]:
+        rows.append(judge(scorer, condition, hits, weights))
+        advance(1, f"{scorer.name}, {condition.name}")
+    return rows
+
+
+def _key(condition: Condition) -> str:
+    return condition.source.model_dump_json()
+
+
+def _means(denoisers: Mapping[str, Denoiser], judged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    alike: dict[str, list[str]] = {}
+    for name, denoiser in denoisers.items():
+        recipe = denoiser.config.model_copy(update={"seed": 0, "name": ""}).model_dump_json()
+        alike.setdefault(recipe, []).append(name)
+    return [_mean([row for row in judged if row["name"] in names]) for names in alike.values() if len(names) > 1]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    same = {name: rows[0][name] for name in ("condition", "sweep", "setting")}
+    mean = {**same, "name": f"mean of {' '.join(str(row['name']) for row in rows)}", "kind": "mean of seeds"}
+    for name in FIGURES:
+        values = [row[name] for row in rows]
+        mean |= {name: statistics.fmean(values), f"{name}_error": statistics.stdev(values)}
+    return mean

@@ -1,0 +1,215 @@
+"""Pictures of the figures: noise left over the range of events, and quality against speed; CSV beside each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from pointae.errors import DataError
+from pointae.storage import write_table
+from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
+from visual.plots import PLOT_STYLE
+from visual.static_view import save_picture
+
+Row = Mapping[str, Any]
+
+_LOOKS = list(zip((VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY), "os^Dv<>", strict=True))
+_SWEEPS = {
+    "signal": "signal hits an event",
+    "noise": "noise hits an event",
+    "tracks": "tracks, 30 signal hits each",
+    "noise_mode": "noise of",
+    "sigma_t_ps": "time resolution [ps]",
+}
+"""Sweeps in the order they are drawn, and their axis."""
+_CUTS = {"noise_removed_at_97": ("97 %", "-"), "noise_removed_at_99": ("99 %", "--")}
+_BATCHES = {1: "o", 64: "s", 1024: "^"}
+_APART = 0.055
+"""Least distance of two labels, in heights of the axes."""
+
+
+def plot_range(rows: Sequence[Row], out: str | Path) -> Path:
+    """A column for each sweep: noise left at 97 % and 99 % of the signal kept, and signal kept at the threshold.
+
+    Args:
+        rows: of each sweep, setting and method: ``sweep``, ``setting``, ``name``, ``kind`` (``bound`` is black),
+            ``signal_hits_per_event``, and shares in [0, 1] with their ``..._error``: ``noise_removed_at_97``,
+            ``noise_removed_at_99`` and, for networks, ``signal_retention``. Written beside the picture as CSV.
+        out: of the PNG.
+
+    Raises:
+        DataError: no rows.
+        StorageError: the picture cannot be written.
+    """
+    out, looks = Path(out), _looks(rows)
+    with matplotlib.rc_context(PLOT_STYLE):
+        figure = Figure(figsize=(16, 7.4), layout="constrained")
+        grid = figure.subplots(2, len(_SWEEPS), sharey="row", squeeze=False)
+        for column, (sweep, label) in enumerate(_SWEEPS.items()):
+            swept = [row for row in rows if row["sweep"] == sweep]
+            left, kept = grid[0, column], grid[1, column]
+            for name, (colour, marker) in looks.items():
+                own = [row for row in swept if _called(row) == name]
+                for key, (_, line) in _CUTS.items():
+                    _errorbars(left, own, key, {"color": colour, "marker": marker, "linestyle": line}, removed=True)
+                _errorbars(kept, own, "signal_retention", {"color": colour, "marker": marker})
+            for axes in (left, kept):
+                _sweep_axis(axes, sweep, swept)
+            kept.set_xlabel(label)
+            kept.axhline(97, color=INK, linewidth=0.8, linestyle=":")
+        grid[0, 0].set_yscale("log")
+        grid[0, 0].set_ylabel("noise hits left [%]")
+        grid[0, 0].yaxis.set_major_formatter(FuncFormatter(_plain))
+        grid[1, 0].set_ylabel("signal hits kept at the\ndenoiser's own threshold [%]")
+        cuts = [
+            Line2D([], [], color=INK, marker="o", linestyle=line, label=f"at {text} signal kept", **_fill(line))
+            for text, line in _CUTS.values()
+        ]
+        names = [Line2D([], [], color=c, marker=m, markersize=4.5, label=name) for name, (c, m) in looks.items()]
+        figure.legend(handles=names + cuts, loc="outside upper center", ncols=min(len(names + cuts), 7))
+    save_picture(figure, out)
+    write_table(out.with_suffix(".csv"), rows)
+    return out
+
+
+def plot_quality_speed(rows: Sequence[Row], out: str | Path) -> Path:
+    """Noise left against events a second: a line for each network through its numbers of events at once.
+
+    Args:
+        rows: of networks ``name``, ``batch``, ``events_per_second``, ``threads`` and shares ``noise_removed_at_97`` and
+            ``noise_removed_at_99`` in [0, 1]; of a ``kind`` called ``bound`` the shares alone, drawn as a line.
+            Written beside the picture as CSV.
+        out: of the PNG.
+
+    Raises:
+        DataError: no rows.
+        StorageError: the picture cannot be written.
+    """
+    out, looks = Path(out), _looks(rows)
+    networks = [row for row in rows if row["kind"] != "bound"]
+    with matplotlib.rc_context(PLOT_STYLE):
+        figure = Figure(figsize=(13, 5.2), layout="constrained")
+        panels = figure.subplots(1, len(_CUTS), sharey=True)
+        for axes, (key, (text, _)) in zip(panels, _CUTS.items(), strict=True):
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            ends = {}
+            for name, (colour, _) in looks.items():
+                own = [row for row in networks if row["name"] == name]
+                ends |= {name: _speeds(axes, own, key, colour)} if own else {}
+            for row in (row for row in rows if row["kind"] == "bound"):
+                axes.axhline(_left(row, key), color=BLACK, linestyle="--", linewidth=1.2)
+                axes.annotate(row["name"], (0.01, _left(row, key)), xycoords=("axes fraction", "data"),
+                              xytext=(0, 4), textcoords="offset points")  # fmt: skip
+            axes.set_xlabel(f"events a second, {networks[0]['threads']} threads")
+            axes.set_title(f"at {text} signal kept")
+            axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            figure.draw_without_rendering()
+            _labels(axes, ends)
+        panels[0].set_ylabel("noise hits left [%]")
+        sizes = [
+            Line2D([], [], color=INK, marker=marker, linestyle="", label=f"{batch:,} events at once")
+            for batch, marker in _BATCHES.items()
+        ]
+        figure.legend(handles=sizes, loc="outside lower center", ncols=len(sizes))
+    save_picture(figure, out)
+    write_table(out.with_suffix(".csv"), rows)
+    return out
+
+
+def _looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each method, in order of appearance; the oracle is black."""
+    if not any(row["kind"] != "bound" for row in rows):
+        raise DataError("there is nothing to draw: no rows of a network")
+    names = dict.fromkeys(_called(row) for row in rows if row["kind"] != "bound")
+    looks = {name: _LOOKS[place % len(_LOOKS)] for place, name in enumerate(names)}
+    return {**dict.fromkeys((_called(row) for row in rows if row["kind"] == "bound"), (BLACK, "*")), **looks}
+
+
+def _called(row: Row) -> str:
+    # The oracle is one line, whatever it assumes at a point.
+    return "oracle" if row["kind"] == "bound" else str(row["name"])
+
+
+def _errorbars(axes: Any, rows: Sequence[Row], key: str, look: Mapping[str, Any], removed: bool = False) -> None:
+    drawn = [row for row in rows if key in row and math.isfinite(row[key])]
+    if not drawn:
+        return
+    x = [_place(row) for row in drawn]
+    share = [100 * (1 - row[key] if removed else row[key]) for row in drawn]
+    error = [100 * row[f"{key}_error"] for row in drawn]
+    # Kinds of noise have no order to draw a line along.
+    apart = {"linestyle": ""} if drawn[0]["sweep"] == "noise_mode" else {}
+    fill = _fill(look.get("linestyle", "-"))
+    axes.errorbar(x, share, error, **{**look, **apart}, **fill, linewidth=1.3, elinewidth=1)
+
+
+def _fill(line: str) -> dict[str, Any]:
+    return {"markersize": 4.5, **({"markerfacecolor": "white"} if line == "--" else {})}
+
+
+_MODES = ("uniform", "tracks", "crossing", "mixture")
+
+
+def _place(row: Row) -> float:
+    """Where a setting is on its axis; signal hits as they really are, for dim tracks have fewer."""
+    if row["sweep"] == "noise_mode":
+        return _MODES.index(row["setting"])
+    return float(row["signal_hits_per_event"] if row["sweep"] == "signal" else row["setting"])
+
+
+def _sweep_axis(axes: Any, sweep: str, rows: Sequence[Row]) -> None:
+    places = sorted({_place(row) for row in rows})
+    if sweep == "signal":
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    if sweep == "noise":
+        axes.set_xscale("symlog", linthresh=10, linscale=0.5)
+    if sweep in ("signal", "noise"):
+        axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    if sweep == "noise_mode":
+        axes.set_xticks(range(len(_MODES)), _MODES)
+        axes.set_xlim(-0.5, len(_MODES) - 0.5)
+    elif sweep in ("tracks", "sigma_t_ps"):
+        axes.set_xticks(places)
+
+
+def _left(row: Row, key: str) -> float:
+    return 100 * (1 - float(row[key]))
+
+
+def _speeds(axes: Any, rows: Sequence[Row], key: str, colour: str) -> tuple[float, float, str]:
+    """Draw a network's speeds; where its line ends, and its colour."""
+    ranked = sorted(rows, key=lambda row: row["events_per_second"])
+    axes.plot([row["events_per_second"] for row in ranked], [_left(row, key) for row in ranked], color=colour)
+    for row in rows:
+        axes.plot(row["events_per_second"], _left(row, key), _BATCHES[row["batch"]], color=colour, markersize=6)
+    return ranked[-1]["events_per_second"], _left(ranked[-1], key), colour
+
+
+def _labels(axes: Any, ends: Mapping[str, tuple[float, float, str]]) -> None:
+    """Names right of the axes at the height of their points, moved apart where they would touch."""
+    to_axes = axes.transAxes.inverted()
+    heights = {n: float(to_axes.transform(axes.transData.transform((x, y)))[1]) for n, (x, y, _) in ends.items()}
+    names = sorted(heights, key=heights.__getitem__)
+    places = [heights[name] for name in names]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + _APART)
+    for name, place in zip(names, places, strict=True):
+        x, y, colour = ends[name]
+        axes.annotate(
+            name, (x, y), (1.02, place), xycoords="data", textcoords="axes fraction", color=colour, va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 4},
+        )  # fmt: skip
+
+
+def _plain(value: float, _: object) -> str:
+    return f"{value:g}"
