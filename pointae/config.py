@@ -321,6 +321,9 @@ class EvaluateSettings(Settings):
     """Events kept with their predictions for the viewer."""
     baselines: list[Literal["knn_density", "dbscan", "time_window"]] = ["knn_density", "dbscan"]
     tolerance_bins: Annotated[float, Field(gt=0)] = 0.5
+    """Of generated hits: largest abs(dt) of a right time."""
+    reach_bins: Annotated[float, Field(gt=0)] = 2.0
+    """Of generated hits: semi-axes within which a hit is near a true one, in bins of each axis."""
 
 
 class Config(Settings):

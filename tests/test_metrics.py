@@ -261,6 +261,29 @@ def test_pattern_metrics_pool_uneven_batches():
     assert (found["chamfer_space_macro"], found["chamfer_time_macro"]) == (0, 0)
 
 
+@pytest.mark.parametrize("bins", [1.0, 2.5])
+def test_pattern_metrics_are_the_slow_shares(bins):
+    truth, generated = scored_hits(9, [25, 4, 0, 6]), scored_hits(10, [30, 0, 5, 9])
+    counted = metrics.PatternMetrics(1.0, bins)
+    counted.update(generated, truth)
+    found = counted.compute()
+    rows = [(e, *c) for e, c in zip(truth.batch.tolist(), truth.coords.tolist(), strict=True)]
+    made = [(e, *c) for e, c in zip(generated.batch.tolist(), generated.coords.tolist(), strict=True)]
+
+    def share(hits, others, near):
+        return sum(any(a[0] == b[0] and near(a, b) for b in others) for a in hits) / len(hits)
+
+    def within(a, b):
+        return math.dist(a[1:], b[1:]) <= bins
+
+    assert found["coverage"] == pytest.approx(share(rows, made, within))
+    assert found["purity"] == pytest.approx(share(made, rows, within))
+    assert found["hallucinated_xy"] == pytest.approx(1 - share(made, rows, lambda a, b: a[1:3] == b[1:3]))
+    same = share(made, rows, lambda a, b: a[1:3] == b[1:3] and abs(a[3] - b[3]) <= 1)
+    assert found["hallucinated_xyt"] == pytest.approx(1 - same)
+    assert found["hallucinated_xyt_per_event"] == pytest.approx(found["hallucinated_xyt"] * len(made) / 4)
+
+
 def test_long_time_axis_is_resolved():
     grid = even_geometry((4, 4, 12_800_000), (0.055, 0.055, 25 / 16))
     coords = torch.tensor([[1, 1, 12_799_998]], dtype=torch.int32)

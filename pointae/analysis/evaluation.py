@@ -179,7 +179,8 @@ def _figures(scored: HitBatch, seconds: float) -> dict[str, float]:
 
 def _judge_pattern(denoiser: Denoiser, batch: Batch) -> dict[str, float]:
     """Figures of generated hits against the target; empty where the decoder generates none."""
-    metrics = PatternMetrics(denoiser.config.evaluate.tolerance_bins)
+    evaluate = denoiser.config.evaluate
+    metrics = PatternMetrics(evaluate.tolerance_bins, evaluate.reach_bins)
     start = 0
     for part, prediction in denoiser.predictions(batch.hits.replace(geometry=denoiser.geometry)):
         made = generated_pattern(prediction.output, denoiser.geometry)

@@ -5,7 +5,6 @@ Sums of counts are exact for batches of any size, and across processes (torchmet
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,9 +15,9 @@ from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.metrics.pattern import (
     chamfer_distance,
-    coverage,
     false_positives_xy,
     false_positives_xyt,
+    near_hits,
     time_differences,
     timing_of,
 )
@@ -144,8 +143,7 @@ class PatternMetrics(Metric):
 
     Args:
         tolerance_bins: largest abs(dt) of a right time, in steps of the time axis.
-        reach: semi-axes (x, y, t) within which a true hit counts as covered, in the axes' units;
-            ``None``: two bins along each axis.
+        reach_bins: semi-axes of the ellipsoid within which a hit counts as near, in bins of each axis.
         kwargs: of :class:`torchmetrics.Metric`.
     """
 
@@ -156,10 +154,10 @@ class PatternMetrics(Metric):
     steps: list[Tensor]
     times: list[Tensor]
 
-    def __init__(self, tolerance_bins: float = 0.5, reach: Sequence[float] | None = None, **kwargs: Any) -> None:
+    def __init__(self, tolerance_bins: float = 0.5, reach_bins: float = 2.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.tolerance_bins, self.reach = tolerance_bins, reach
-        self.add_state("sums", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
+        self.tolerance_bins, self.reach_bins = tolerance_bins, reach_bins
+        self.add_state("sums", torch.zeros(7, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("chamfer_sum", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("chamfer_events", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("steps", [], dist_reduce_fx="cat")
@@ -167,15 +165,15 @@ class PatternMetrics(Metric):
 
     def update(self, generated: HitBatch, truth: HitBatch) -> None:
         """Count a batch: hits that the model made, and the true hits of the same events."""
-        reach = self.reach or [2 * width for width in truth.geometry.bin_widths]
-        covered = (coverage(generated, truth, reach).nan_to_num() * truth.counts).sum().round()
+        reach = [self.reach_bins * width for width in truth.geometry.bin_widths]
         distance = chamfer_distance(generated, truth).double()
         defined = ~distance.isnan().any(1)
         steps, times = time_differences(generated, truth)
         sums = [
             false_positives_xy(generated, truth).sum(),
             false_positives_xyt(generated, truth, self.tolerance_bins).sum(),
-            covered.long(),
+            near_hits(truth, generated, reach).sum(),
+            near_hits(generated, truth, reach).sum(),
             truth.counts.sum(),
             generated.counts.sum(),
             truth.counts.new_tensor(truth.batch_size),
@@ -187,14 +185,21 @@ class PatternMetrics(Metric):
         self.times.append(times.to(self.sums.device))
 
     def compute(self) -> dict[str, float]:
-        """The metrics of everything counted so far; times in ns and lengths in mm on a TORCH grid."""
-        hallucinated_xy, hallucinated_xyt, covered, true, made, events = self.sums
+        """The metrics of everything counted so far; times in ns and lengths in mm on a TORCH grid.
+
+        ``hallucinated_xy`` and ``hallucinated_xyt`` are shares of the generated hits, as is ``purity``: of those
+        near a true hit. ``coverage`` is the share of the true hits near a generated one.
+        """
+        hallucinated_xy, hallucinated_xyt, covered, right, true, made, events = self.sums
         timing = timing_of(_joined(self.steps, self.sums), _joined(self.times, self.sums), self.tolerance_bins)
         apart = (self.chamfer_sum / self.chamfer_events).tolist()
         return {
             "hallucinated_xy_per_event": float(share(hallucinated_xy, events)),
             "hallucinated_xyt_per_event": float(share(hallucinated_xyt, events)),
+            "hallucinated_xy": float(share(hallucinated_xy, made)),
+            "hallucinated_xyt": float(share(hallucinated_xyt, made)),
             "coverage": float(share(covered, true)),
+            "purity": float(share(right, made)),
             "temporal_retention": timing.share,
             "dt_median": timing.median,
             "dt_rms": timing.rms,

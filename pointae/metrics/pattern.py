@@ -127,6 +127,9 @@ def timing_of(steps: Tensor, time: Tensor, tolerance_bins: float) -> TemporalRet
 def coverage(generated: HitBatch, truth: HitBatch, reach: Sequence[float]) -> Tensor:
     """Share of the true hits that a generated hit comes near, for each event.
 
+    With the arguments swapped: the share of the generated hits near a true one, their purity. Known
+    elsewhere as recall and precision at a distance (Knapitsch et al. 2017, doi:10.1145/3072959.3073599).
+
     Args:
         generated, truth: as of :func:`false_positives_xy`.
         reach: semi-axes (x, y, t) of the ellipsoid that is near, in the axes' units.
@@ -134,9 +137,13 @@ def coverage(generated: HitBatch, truth: HitBatch, reach: Sequence[float]) -> Te
     Returns:
         (B,) float32 in [0, 1]; ``nan`` where an event has no true hit.
     """
-    distance, _ = nearest_in_event(truth, generated, [1 / length for length in reach])
-    near = torch.from_numpy(distance[:, 0] <= 1).to(truth.device)
-    return share(_count(truth, near), truth.counts)
+    return share(near_hits(truth, generated, reach), truth.counts)
+
+
+def near_hits(hits: HitBatch, others: HitBatch, reach: Sequence[float]) -> Tensor:
+    """(B,) int64, hits with another of the same event within ``reach``, as of :func:`coverage`."""
+    distance, _ = nearest_in_event(hits, others, [1 / length for length in reach])
+    return _count(hits, torch.from_numpy(distance[:, 0] <= 1).to(hits.device))
 
 
 def chamfer_distance(generated: HitBatch, truth: HitBatch) -> Tensor:
