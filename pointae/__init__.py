@@ -15,6 +15,7 @@ _HOMES = {
     "write_hits": "pointae.io",
     "simulate_events": "pointae.simulate",
     "load_config": "pointae.config_files",
+    "Denoiser": "pointae.inference",
     "denoise": "pointae.inference",
 }
 __all__ = ["__version__", *_HOMES]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from pointae.config import Config
-from pointae.config_files import load_config
-from pointae.errors import CheckpointError
+from pointae.errors import CheckpointError, PointaeError
 from pointae.geometry import DetectorGeometry, deepclean3d_geometry, geometry_from_dict
 from pointae.hits import HitBatch
 from pointae.io import open_writer, output_format, read_blocks
 from pointae.nn.autoencoder import Autoencoder, Prediction
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
-from pointae.runs import RunDirectory
+from pointae.thresholds import threshold_at
+from pointae.trained import Trained, open_trained
 from pointae.weights import load_weights
 
 BLOCK = 2000
@@ -36,28 +36,50 @@ class Denoiser:
     geometry: DetectorGeometry
     feature_names: tuple[str, ...]
     threshold: float
+    thresholds: Mapping[float, float]
     precision: Precision
     source: Path
 
     @classmethod
-    def from_run(cls, path: str | Path, which: str = "best", device: str = "auto") -> Denoiser:
-        """The network of a run directory.
+    def open(cls, name_or_path: str | Path, device: str = "auto") -> Denoiser:
+        """The network of a run directory, e.g. ``"runs/latest"``, or of shipped weights, e.g. ``"torch-base"``.
 
         Raises:
-            CheckpointError: no run there, no weights, or weights that do not fit its config.
+            CheckpointError: neither is there, or as :meth:`of`.
         """
-        run = RunDirectory.open(path)
-        weights = run.weights(which)
-        config = load_config(run.config_path)
-        record = run.record
-        if "geometry" not in record:
-            raise CheckpointError("run.json does not say which grid the run was trained on", where=run.path)
-        geometry = geometry_from_dict(record["geometry"])
-        names = tuple(record.get("feature_names", ()))
+        return cls.of(open_trained(name_or_path), device)
+
+    @classmethod
+    def from_run(cls, path: str | Path, device: str = "auto") -> Denoiser:
+        """As :meth:`open`."""
+        return cls.open(path, device)
+
+    @classmethod
+    def of(cls, trained: Trained, device: str = "auto") -> Denoiser:
+        """The network of what :func:`~pointae.trained.open_trained` found.
+
+        Raises:
+            CheckpointError: weights that are damaged or do not fit their config.
+        """
+        geometry = geometry_from_dict(trained.geometry)
+        config, names = trained.config, trained.feature_names
         precision = choose_precision(device, "fp64" if config.train.precision == "fp64" else "fp32")
         model = Autoencoder(config.model, geometry, len(names)).to(precision.device, precision.dtype)
-        load_weights(model, weights)
-        return cls(model.eval(), config, geometry, names, float(record.get("threshold", 0.5)), precision, run.path)
+        load_weights(model, trained.weights)
+        return cls(
+            model.eval(), config, geometry, names, trained.threshold, trained.thresholds, precision, trained.source
+        )
+
+    def at_retention(self, retention: float) -> Denoiser:
+        """The same network, cutting where ``retention`` of the signal was kept on validation events.
+
+        Raises:
+            CheckpointError, UsageError: as :func:`~pointae.thresholds.threshold_at`.
+        """
+        try:
+            return replace(self, threshold=threshold_at(self.thresholds, retention))
+        except PointaeError as error:
+            raise error.at(self.source) from None
 
     def __call__(self, hits: HitBatch) -> HitBatch:
         """Score and decide every hit; coords, order and identifiers stay as they are.
@@ -111,17 +133,19 @@ def event_groups(hits: HitBatch, max_events: int, max_hits: int) -> Iterator[Hit
         start = end
 
 
-def denoise(hits: HitBatch, run: str | Path) -> HitBatch:
-    """Score and decide hits with a trained run: the one call of a notebook.
+def denoise(hits: HitBatch, run: str | Path | Denoiser, retention: float | None = None) -> HitBatch:
+    """Score and decide hits with a trained network: the one call of a notebook.
 
     Args:
-        hits: N hits on the grid of the run.
-        run: a run directory, e.g. ``"runs/latest"``.
+        hits: N hits on the grid that it was trained on.
+        run: a run directory, e.g. ``"runs/latest"``, the name of shipped weights, or what :meth:`Denoiser.open` gave.
+        retention: share of the signal to keep; ``None``: what the run was made for, 0.97 by default.
 
     Returns:
         The same hits, in the same order, with ``score`` and ``kept``.
     """
-    return Denoiser.from_run(run)(hits)
+    denoiser = run if isinstance(run, Denoiser) else Denoiser.open(run)
+    return (denoiser if retention is None else denoiser.at_retention(retention))(hits)
 
 
 @dataclass

@@ -41,7 +41,7 @@ def test_denoising_keeps_every_hit_and_its_place(run, hits):
 
 
 def test_groups_of_events_do_not_change_the_scores(run, hits):
-    denoiser = Denoiser.from_run(run.path)
+    denoiser = Denoiser.open(run.path)
     together = denoiser(hits).score
     alone = torch.cat([denoiser(hits.events([i])).score for i in range(hits.batch_size)])
     assert torch.allclose(together, alone, atol=1e-5)
@@ -62,7 +62,7 @@ def test_event_groups_cover_every_event_once():
 def test_a_file_comes_back_with_scores(run, hits, tmp_path, ending):
     source, out = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
     write_hits(source, hits.replace(hit_id=torch.arange(hits.num_hits) * 7))
-    report = denoise_file(Denoiser.from_run(run.path), source, out)
+    report = denoise_file(Denoiser.open(run.path), source, out)
     clean = read_hits(out, geometry=hits.geometry)
     assert (report.events, report.hits) == (20, hits.num_hits)
     assert torch.equal(clean.coords, hits.coords)
@@ -71,7 +71,7 @@ def test_a_file_comes_back_with_scores(run, hits, tmp_path, ending):
 
 
 def test_other_bin_widths_are_told_and_another_shape_is_refused(run, hits, tmp_path):
-    denoiser = Denoiser.from_run(run.path)
+    denoiser = Denoiser.open(run.path)
     other = hits.replace(geometry=deepclean3d_geometry())
     write_hits(tmp_path / "other.h5", other)
     report = denoise_file(denoiser, tmp_path / "other.h5", tmp_path / "out.h5")
@@ -84,7 +84,7 @@ def test_other_bin_widths_are_told_and_another_shape_is_refused(run, hits, tmp_p
 
 def test_a_deepclean3d_bundle_is_cleaned_with_a_word_on_its_bins(run, hits, tmp_path):
     write_hits(tmp_path / "bundle.pt", hits.replace(geometry=deepclean3d_geometry()))
-    denoiser = Denoiser.from_run(run.path)
+    denoiser = Denoiser.open(run.path)
     report = denoise_file(denoiser, tmp_path / "bundle.pt", tmp_path / "clean.pt")
     assert "bin widths are 9.09091 x 11.7188 x 1 here" in report.notes[0]
     assert "holds the kept hits" in report.notes[1]
@@ -95,7 +95,7 @@ def test_a_run_without_weights_says_so(run, tmp_path):
     empty = RunDirectory.create(tmp_path, "empty")
     empty.write_config(run.config_path.read_text())
     with pytest.raises(CheckpointError, match="no weights") as caught:
-        Denoiser.from_run(empty.path)
+        Denoiser.open(empty.path)
     assert caught.value.exit_code == 4
 
 

@@ -1,22 +1,25 @@
-"""Denoise a file with a trained run: python tools/denoise.py runs/latest my_hits.h5 -o clean.h5"""
+"""Denoise a file with a trained network: python tools/denoise.py runs/latest my_hits.h5 -o clean.h5"""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pointae.terminal import console, errors, progress, run_tool
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Denoise a file of hits with a trained run.")
-    parser.add_argument("run", help="run directory, e.g. runs/latest")
+    parser = argparse.ArgumentParser(description="Denoise a file of hits with a trained network.")
+    parser.add_argument("run", help="run directory, e.g. runs/latest, or the name of shipped weights")
     parser.add_argument("hits", help="file of hits: .h5 .npz .csv .pt .npy .tpx3 or a folder of images")
     parser.add_argument("-o", "--out", required=True, help="where to write; the ending chooses the format")
     parser.add_argument("--kept-only", action="store_true", help="leave removed hits out of the file")
-    parser.add_argument("--threshold", type=float, help="keep hits that score at least this (default: the run's)")
+    cut = parser.add_mutually_exclusive_group()
+    cut.add_argument("--retention", type=float, help="share of signal to keep (default: the run's, 0.97), e.g. 0.99")
+    cut.add_argument("--threshold", type=float, help="keep hits that score at least this instead")
     parser.add_argument("--window-ns", type=float, help="event length, for continuous recordings")
     parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")
     parser.add_argument("--on-bad", choices=["error", "skip"], default="error", help="what to do with bad events")
@@ -24,18 +27,19 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
 
     from pointae.io import output_format
-    from pointae.runs import RunDirectory
+    from pointae.trained import open_trained
 
     output_format(options.out)
-    run = RunDirectory.open(options.run)
-    run.weights()
+    trained = open_trained(options.run)
     reading = {"window_ns": options.window_ns, "gap_ns": options.gap_ns, "on_bad": options.on_bad}
 
     from pointae.inference import Denoiser, denoise_file
 
-    denoiser = Denoiser.from_run(run.path, device=options.device)
+    denoiser = Denoiser.of(trained, options.device)
+    if options.retention is not None:
+        denoiser = denoiser.at_retention(options.retention)
     if options.threshold is not None:
-        denoiser.threshold = options.threshold
+        denoiser = replace(denoiser, threshold=options.threshold)
     begin = time.perf_counter()
     with progress(f"denoising {Path(options.hits).name}", None, "events") as advance:
         report = denoise_file(

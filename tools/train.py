@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from pointae.errors import UsageError
@@ -43,7 +44,8 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
     from pointae.training.session import train_run
     from visual.plots import plot_training
 
-    _tell(train_run(config, runs, draw=plot_training).path)
+    command = shlex.join(["python", "tools/train.py", path, *overrides])
+    _tell(train_run(config, runs, draw=plot_training, command=command).path)
 
 
 def _resume(path: str, overrides: Sequence[str], force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +19,11 @@ from pointae.errors import StorageError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
-from pointae.metrics import cut_at_retention
 from pointae.nn.autoencoder import Autoencoder
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
+from pointae.thresholds import thresholds_by_retention
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint, load_checkpoint
 from pointae.training.loop import Row, train
@@ -36,7 +37,7 @@ def build_model(config: Config, data: EventData) -> Autoencoder:
     return Autoencoder(config.model, data.geometry, len(data.feature_names))
 
 
-def train_run(config: Config, parent: str | Path, draw: Draw | None = None) -> RunDirectory:
+def train_run(config: Config, parent: str | Path, draw: Draw | None = None, command: str | None = None) -> RunDirectory:
     """Train a config into a new run directory, and fix its threshold on validation events.
 
     Args:
@@ -44,6 +45,7 @@ def train_run(config: Config, parent: str | Path, draw: Draw | None = None) -> R
         parent: folder of run directories.
         draw: called after each epoch with the paths of ``metrics.csv`` and of the picture to draw, and
             the name of the loss.
+        command: what a user typed, kept in the record as the recipe.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the line that resumes was printed.
@@ -51,6 +53,7 @@ def train_run(config: Config, parent: str | Path, draw: Draw | None = None) -> R
     """
     parts = _build(config)
     run = RunDirectory.create(Path(parent), config.name)
+    run.update_record(commands=[command] if command else [])
     return _train(run, config, parts, None, draw)
 
 
@@ -81,6 +84,9 @@ def resume_run(
     if checkpoint is not None:
         forced = check_agreement(checkpoint, parts.origin, run, force)
         run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
+    if overrides:  # without any, the recipe is what it was: a stop changes nothing
+        command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *overrides])
+        run.update_record(commands=[*run.record.get("commands", []), command])
     run.clear_temporaries()
     told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
     run.log(told)
@@ -167,14 +173,16 @@ def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
 def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, run: RunDirectory) -> float:
     """The score at which the run keeps the asked share of signal on validation events.
 
-    Stored in the run, with the decisions on the first few of those events for the viewer.
+    Stored in the run, with the thresholds of other shares (:mod:`pointae.thresholds`) and the decisions on
+    the first few of those events for the viewer.
     """
     run.update_record(threshold=0.5)
-    hits = Denoiser.from_run(run.path)(data.all_events("validation").hits)
+    hits = Denoiser.open(run.path)(data.all_events("validation").hits)
     assert hits.score is not None
     assert hits.signal is not None
-    threshold = float(cut_at_retention(hits.score, hits.signal, settings.retention)) if bool(hits.signal.any()) else 0.5
-    run.update_record(threshold=threshold, retention=settings.retention)
+    thresholds = thresholds_by_retention(hits.score, hits.signal, settings.retention)
+    threshold = thresholds.get(settings.retention, 0.5)
+    run.update_record(threshold=threshold, retention=settings.retention, thresholds=thresholds)
     if settings.pictures:
         shown = hits.events(slice(0, settings.pictures))
         assert shown.score is not None

@@ -1,0 +1,172 @@
+"""Weights that come with the repository: ``weights/<name>.safetensors`` and, beside it, ``<name>.json``, its card.
+
+The card says what the weights are and carries the SHA-256 of their file; nothing is loaded that does not have it.
+No other module knows where they lie.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from pointae.config import Config, Count, Fraction, Positive, Settings
+from pointae.errors import CheckpointError, UsageError
+from pointae.storage import digest, write_atomically, write_json
+
+FOLDER = Path(__file__).resolve().parents[1] / "weights"
+"""Beside the package: in a clone, and where it was installed."""
+FORMAT = "pointae-card"
+FORMAT_VERSION = 1
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+RESTORE = "restore both files: git checkout -- weights"
+
+
+class Grid(Settings):
+    """The detector's grid, as :func:`~pointae.geometry.geometry_to_dict` tells it."""
+
+    detector: str
+    spatial_shape: tuple[Positive, Positive, Positive]
+    bin_widths: tuple[float, float, float]
+    axis_names: tuple[str, str, str]
+    axis_units: tuple[str, str, str]
+
+
+class Card(Settings):
+    """What shipped weights are. Every field is required; fields of ``config`` that are newer have their default."""
+
+    format: Literal["pointae-card"]
+    format_version: Literal[1]
+    name: Annotated[str, Field(pattern=NAME)]
+    description: Annotated[str, Field(pattern=r"^[^\n]+$")]
+    """One line."""
+    licence: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the ``.safetensors`` file."""
+    parameters: Positive
+    training_command: str
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    data: str
+    """The events trained on, in words."""
+    training_seconds: Annotated[float, Field(ge=0)]
+    environment: dict[str, Any]
+    figures: dict[str, Any]
+    """What was measured with these weights."""
+    retention: Annotated[float, Field(gt=0, lt=1)]
+    """Share of signal kept by default."""
+    thresholds: dict[float, Fraction]
+    """Score that keeps a share of signal, by share."""
+    geometry: Grid
+    feature_names: list[str]
+    config: Config
+
+    @model_validator(mode="after")
+    def _has_its_threshold(self) -> Card:
+        if self.retention not in self.thresholds:
+            raise ValueError(f"thresholds hold none for the retention of {self.retention:g}")
+        return self
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of weights.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not re.fullmatch(NAME, name):
+        raise UsageError(f"'{name}' cannot name weights", fix="lower-case letters, digits, - and _")
+
+
+def shipped_names() -> list[str]:
+    """Names of all shipped weights."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def weights_path(name: str) -> Path:
+    """Where the tensors of ``name`` lie."""
+    return FOLDER / f"{name}.safetensors"
+
+
+def card_path(name: str) -> Path:
+    """Where the card of ``name`` lies."""
+    return FOLDER / f"{name}.json"
+
+
+def read_shipped(name: str) -> Card:
+    """The card of shipped weights, once their file is known to be the one it was written for.
+
+    Raises:
+        CheckpointError: a file is missing, the card is not one, or the checksum is another.
+    """
+    path = card_path(name)
+    card = parse_card(_read(path), path)
+    if card.name != name:
+        raise CheckpointError(f"is the card of '{card.name}'", where=path, fix=RESTORE)
+    found = digest(_read(weights_path(name)))
+    if found != card.sha256:
+        raise CheckpointError(
+            f"is not the file that its card is of: its SHA-256 is {found[:12]}..., the card says {card.sha256[:12]}...",
+            where=weights_path(name),
+            fix=RESTORE,
+        )
+    return card
+
+
+def write_shipped(facts: Mapping[str, Any], tensors: bytes) -> Card:
+    """Ship weights: the file, then its card; a name is known only once both are whole.
+
+    Args:
+        facts: the fields of :class:`Card` but for format and checksum, JSON-able.
+        tensors: content of the ``.safetensors`` file.
+
+    Raises:
+        CheckpointError: the facts make no card; nothing was written.
+        StorageError: a file could not be written.
+    """
+    told = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts, "sha256": digest(tensors)}
+    card = parse_card(json.dumps(told), "the card to be written")
+    FOLDER.mkdir(exist_ok=True)
+    write_atomically(weights_path(card.name), tensors)
+    write_json(card_path(card.name), card.model_dump(mode="json"))
+    return card
+
+
+def shipped_bytes() -> int:
+    """Size of all shipped weights and cards together."""
+    return sum(path.stat().st_size for path in FOLDER.iterdir()) if FOLDER.is_dir() else 0
+
+
+def parse_card(content: str | bytes, where: object) -> Card:
+    """A card from JSON.
+
+    Raises:
+        CheckpointError: names the first field that is missing, unknown or wrong.
+    """
+    try:
+        return Card.model_validate_json(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        what = f"lacks the field '{field}'"
+    elif problem["type"] == "extra_forbidden":
+        what = f"has an unknown field '{field}'"
+    elif problem["type"] == "json_invalid":
+        what = f"is not JSON: {problem['msg']}"
+    else:
+        message = problem["msg"].removeprefix("Value error, ")
+        what = f"{message}" if not field else f"'{field}': {message}, got {problem['input']!r}"
+    raise CheckpointError(f"is not a card of weights: {what}"[:400], where=where, fix=RESTORE)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CheckpointError("is missing", where=path, fix=RESTORE) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {error.strerror}", where=path) from None
