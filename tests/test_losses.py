@@ -216,11 +216,20 @@ def test_chamfer_is_the_slow_sum_over_nearest(hits):
         gap = (unit[event][:, None] - wanted[rows][None]).abs().sum(-1)
         p = output.presence[event].sigmoid()
         position += number(gap.min(0).values.mean() + (p * gap.min(1).values).sum() / p.sum()) / 3
-        label[event, gap.argmin(0)] = 1
+        ranked = sorted(range(70), key=lambda slot: (slot not in gap.argmin(0), float(gap[slot].min())))
+        label[event, ranked[: gap.shape[1]]] = 1
     presence = number(functional.binary_cross_entropy_with_logits(output.presence, label))
     expected = pytest.approx(5 * position + presence)
     assert number(LOSSES["chamfer"](output, hits, hits)) == expected
     assert number(LOSSES["set"](output, hits, hits)) == expected  # 70 points are too many to assign
+
+
+def test_chamfer_wants_as_many_points_as_hits(hits):
+    logits = torch.zeros(3, 70, dtype=torch.float64, requires_grad=True)
+    output, _ = random_output(PointSet, hits, slots=70)
+    crowd = PointSet(output.pos * 0, logits, output.categories, output.reach)  # one place: one is nearest to every hit
+    LOSSES["chamfer"](crowd, hits, hits).backward()
+    assert (logits.grad < 0).sum(1).tolist() == hits.counts.tolist()
 
 
 def test_set_losses_ignore_order_and_learn_categories(hits):

@@ -79,8 +79,9 @@ def chamfer(
     """Set loss in which the nearest point answers for a hit: cheap, for large sets.
 
     The distance is the mean over an event's hits to their nearest point, plus the mean over its
-    points, weighted by their probability of presence, to their nearest hit. A point should be
-    present if it is the nearest to any hit. Arguments and errors as of :func:`hungarian`.
+    points, weighted by their probability of presence, to their nearest hit. As many points should be
+    present as there are hits: those that are the nearest to any hit, then those with the nearest hit.
+    Arguments and errors as of :func:`hungarian`.
     """
     weights = _Weights(position_weight, presence_weight, category_weight)
     return _set_loss("chamfer", output, target, _nearest, weights, axis_scale)
@@ -215,11 +216,18 @@ def _nearest(scene: _Scene, _: _Weights) -> _Matches:
         row += [torch.arange(start, stop, device=distance.device), nearest_row + start]
         share = functional.logsigmoid(scene.presence[event]).softmax(0)  # p / sum of p, without underflow
         weight += [torch.full_like(distance[0], 1 / (stop - start)), share]
-        wanted = nearest_slot.unique()
+        wanted = _as_many_as_hits(distance, nearest_slot)
         wanted_slot.append(wanted + event * slots)
         wanted_row.append(nearest_row[wanted] + start)
     integers = [_joined(parts, scene.points.device) for parts in (slot, row, wanted_slot, wanted_row)]
     return _Matches(integers[0], integers[1], _joined(weight, scene.points.device), integers[2], integers[3])
+
+
+def _as_many_as_hits(distance: Tensor, nearest_slot: Tensor) -> Tensor:
+    """Numbers of the points that should be present, from distances (K, n) and the nearest point (n,) of each hit."""
+    # Those nearest to any hit alone are a fifth of a large set: few answer for many, and all would be held absent.
+    order = distance.amin(1).index_fill(0, nearest_slot, -1.0)
+    return order.topk(min(distance.shape), largest=False).indices
 
 
 def _joined(parts: list[Tensor], device: torch.device) -> Tensor:
