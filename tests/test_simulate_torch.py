@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pointae import draws
+from pointae import draws, metrics
 from pointae.config import TorchSource
 from pointae.errors import ConfigError, DataError
 from pointae.hits import ORIGINS, HitBatch
@@ -14,7 +14,7 @@ from pointae.simulate import module, photons, simulate_events
 from pointae.simulate.digitise import cells_of_bits, unpack_cells
 from pointae.simulate.focusing import focus
 from pointae.simulate.quartz import HC, group_index, refractive_index
-from pointae.simulate.torch_detector import torch_truth
+from pointae.simulate.torch_detector import same_tracks_again, torch_truth
 
 RAW = 170
 MODES = {
@@ -274,3 +274,16 @@ def test_no_events_and_wrong_index():
     assert (none.batch_size, none.num_hits) == (0, 0)
     with pytest.raises(DataError, match=r"index must be \(B,\) int64"):
         simulate_events(TorchSource(), 1, torch.zeros(3))
+
+
+def test_the_same_tracks_again_are_other_photons_alike():
+    source, index = TorchSource(signal=300, noise=5), torch.arange(20)
+    first = simulate_events(source, 6, index)
+    first, again = first.select(first.signal), same_tracks_again(source, 6, index)
+    assert torch.equal(again.event_id, index)
+    assert bool((again.counts > 280).all())
+    assert float((metrics.false_positives_xyt(again, first) / again.counts).min()) > 0.8  # other photons ...
+    reach = [8 * width for width in again.geometry.bin_widths]
+    strange = again.events(torch.arange(20).roll(1))
+    assert float(metrics.coverage(again, first, reach).min()) > 0.6  # ... of the same patterns
+    assert float(metrics.coverage(strange, first, reach).mean()) < 0.1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -79,6 +79,18 @@ def simulate_torch(source: TorchSource, seed: int, index: Tensor, epoch: int = 0
         place, origin, from_row = light_cells(place, origin, wanted, streams[kind], kind)
         track = torch.cat([track, track.new_full((1,), -1)]).index_select(0, from_row.clamp(max=len(track)))
     return batch_of_places(_GEOMETRY, place, index, signal=origin == 0, track=track, origin=origin)
+
+
+def same_tracks_again(source: TorchSource, seed: int, index: Tensor) -> HitBatch:
+    """The signal of :func:`simulate_torch` by other photons of the same tracks, hits sorted by cell, no noise.
+
+    Two such patterns are as near to one another as anything can be to either that knows the tracks alone.
+    """
+    truth = torch_truth(source, seed, index)
+    tracks = replace(truth.tracks, key=draws.derive(truth.tracks.key, "again"))
+    row, cell = _signal(source, replace(truth, tracks=tracks))
+    lit = torch.unique((tracks.event.index_select(0, row) << CELL_BITS) | cell)
+    return batch_of_places(_GEOMETRY, lit, index, signal=torch.ones_like(lit, dtype=torch.bool))
 
 
 def photons_per_event(source: TorchSource) -> int:
