@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "weights"
 FORMAT = "pointae-card"
 FORMAT_VERSION = 1
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
-RESTORE = "restore both files: git checkout -- weights"
+RESTORE = "restore both files: git checkout -- weights; or make them anew: tools/ship.py"
 
 
 class Grid(Settings):

@@ -120,7 +120,10 @@ def test_the_card_says_what_the_run_says(run):
     assert (card.seeds, card.parameters, card.retention) == ([1], record["parameters"], 0.965)
     assert card.thresholds[0.965] == record["threshold"]
     assert card.geometry.model_dump(mode="json") == record["geometry"]
-    assert card.data.startswith("32 simulated events, none seen twice: torch, tracks 1, signal 30,")
+    assert card.data == (
+        "32 simulated events, none seen twice: TORCH, tracks 1, signal hits 30 a track, noise hits 200 (uniform), "
+        "time resolution 70 ps"
+    )
     assert card.figures == {"noise_removed": 0.5}
     assert card.environment["packages"]["torch"] == torch.__version__
     assert card.licence == "MIT"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae import shipped
-from pointae.config import Config, FileSource
+from pointae.config import Config, FileSource, TorchSource
 from pointae.errors import CheckpointError
 from pointae.inference import Denoiser
 from pointae.runs import RunDirectory
@@ -83,5 +83,18 @@ def _in_words(config: Config, epochs: int) -> str:
     events = config.data.events.train
     fresh = f"{events * epochs:,} simulated events, none seen twice"
     count = fresh if config.data.fresh else f"{events:,} simulated events, {epochs} times each"
-    facts = ", ".join(f"{name} {value}" for name, value in source.model_dump(exclude={"kind"}).items())
-    return f"{count}: {source.kind}, {facts}"
+    return f"{count}: {_torch_in_words(source) if isinstance(source, TorchSource) else ', '.join(source.mixture)}"
+
+
+def _torch_in_words(source: TorchSource) -> str:
+    signal = "as the physics yields" if source.signal_mode == "poisson" else f"{_range(source.signal)} a track"
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in source.mixture.items())
+    noise = shares if source.noise_mode == "mixture" else source.noise_mode
+    return (
+        f"TORCH, tracks {_range(source.tracks)}, signal hits {signal}, noise hits {_range(source.noise)} ({noise}), "
+        f"time resolution {_range(source.sigma_t_ps)} ps"
+    )
+
+
+def _range(value: float | tuple[float, float]) -> str:
+    return f"{value[0]:g} to {value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
