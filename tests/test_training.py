@@ -63,7 +63,7 @@ def test_best_weights_are_those_of_the_lowest_validation_loss(run):
 
 def test_the_threshold_keeps_the_asked_share_on_validation_events(run):
     config = load_config(run.config_path)
-    hits = Denoiser.from_run(run.path)(EventData(config.data, config.seed).all_events("validation").hits)
+    hits = Denoiser.open(run.path)(EventData(config.data, config.seed).all_events("validation").hits)
     assert run.record["threshold"] == pytest.approx(cut_at_retention(hits.score, hits.signal, 0.97))
     assert float(hits.kept[hits.signal].float().mean()) == pytest.approx(0.97, abs=0.01)
 
