@@ -1,0 +1,58 @@
+"""Quality of full patterns against the size of their codes: python tools/compression.py RUN RUN ..."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pointae.terminal import console, progress, run_tool
+
+SHARES = ("coverage", "purity", "hallucinated_xy", "hallucinated_xyt", "temporal_retention", "noise_removed_at_97")
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description="Quality of full patterns against the size of their codes.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="of decoders that make patterns, on the same events")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
+    options = parser.parse_args(arguments)
+
+    from pointae.analysis.compression import compression_steps, compression_table
+    from pointae.analysis.judging import open_denoisers
+    from visual.compression_plot import plot_compression
+
+    denoisers = open_denoisers(options.runs)
+    with progress("compression", compression_steps(denoisers)) as advance:
+        rows = compression_table(denoisers, advance)
+    _show(rows)
+    options.out.mkdir(parents=True, exist_ok=True)
+    console.print(f"saved: {plot_compression(rows, options.out / 'compression.png')}, compression.csv")
+
+
+def _show(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    from pointae.analysis.compression import COLUMNS
+
+    title = f"{rows[0]['events']:,} events, {rows[0]['true_hits'] / rows[0]['events']:.0f} true hits each"
+    table = Table("", *(row["name"] for row in rows), title=title)
+    for name, heading in COLUMNS.items():
+        table.add_row(heading, *(_cell(name, row.get(name)) for row in rows))
+    console.print(table)
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if value != value:
+        return "undefined"
+    if name in SHARES:
+        return f"{value:.1%}"
+    if name.startswith("chamfer"):
+        return f"{value:.2f}"
+    return f"{value:.1f}x" if name == "compression_ratio" else f"{value:,.0f}"
+
+
+if __name__ == "__main__":
+    run_tool(main)
