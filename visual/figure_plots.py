@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pointae.errors import DataError
 from pointae.storage import write_table
@@ -20,22 +20,25 @@ from visual.static_view import save_picture
 
 Row = Mapping[str, Any]
 
-_LOOKS = list(zip((VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY), "os^Dv<>", strict=True))
+_LOOKS = list(zip((VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY), "os^vPX<", strict=True))
 _SWEEPS = {
     "signal": "signal hits an event",
     "noise": "noise hits an event",
     "tracks": "tracks, 30 signal hits each",
-    "noise_mode": "noise of",
+    "noise_mode": "noise mode (the oracle assumes uniform)",
     "sigma_t_ps": "time resolution [ps]",
 }
 """Sweeps in the order they are drawn, and their axis."""
-_CUTS = {"noise_removed_at_97": ("97 %", "-"), "noise_removed_at_99": ("99 %", "--")}
+_CUTS: dict[str, tuple[str, Literal["-", "--"]]] = {
+    "noise_removed_at_97": ("97 %", "-"),
+    "noise_removed_at_99": ("99 %", "--"),
+}
 _BATCHES = {1: "o", 64: "s", 1024: "^"}
 _APART = 0.055
 """Least distance of two labels, in heights of the axes."""
 
 
-def plot_range(rows: Sequence[Row], out: str | Path) -> Path:
+def plot_range(rows: Sequence[Row], out: str | Path, title: str = "") -> Path:
     """A column for each sweep: noise left at 97 % and 99 % of the signal kept, and signal kept at the threshold.
 
     Args:
@@ -43,6 +46,7 @@ def plot_range(rows: Sequence[Row], out: str | Path) -> Path:
             ``signal_hits_per_event``, and shares in [0, 1] with their ``..._error``: ``noise_removed_at_97``,
             ``noise_removed_at_99`` and, for networks, ``signal_retention``. Written beside the picture as CSV.
         out: of the PNG.
+        title: of the picture.
 
     Raises:
         DataError: no rows.
@@ -50,18 +54,20 @@ def plot_range(rows: Sequence[Row], out: str | Path) -> Path:
     """
     out, looks = Path(out), _looks(rows)
     with matplotlib.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(16, 7.4), layout="constrained")
-        grid = figure.subplots(2, len(_SWEEPS), sharey="row", squeeze=False)
+        figure = Figure(figsize=(16, 7.6), layout="constrained")
+        figure.suptitle(title)
+        grid = figure.subplots(2, len(_SWEEPS), sharex="col", sharey="row", squeeze=False)
         for column, (sweep, label) in enumerate(_SWEEPS.items()):
             swept = [row for row in rows if row["sweep"] == sweep]
             left, kept = grid[0, column], grid[1, column]
-            for name, (colour, marker) in looks.items():
+            for number, (name, (colour, marker)) in enumerate(looks.items()):
                 own = [row for row in swept if _called(row) == name]
+                # Kinds of noise stand side by side: they have no order to draw a line along.
+                aside = (number - (len(looks) - 1) / 2) * 0.8 / len(looks) if sweep == "noise_mode" else 0.0
                 for key, (_, line) in _CUTS.items():
-                    _errorbars(left, own, key, {"color": colour, "marker": marker, "linestyle": line}, removed=True)
-                _errorbars(kept, own, "signal_retention", {"color": colour, "marker": marker})
-            for axes in (left, kept):
-                _sweep_axis(axes, sweep, swept)
+                    _errorbars(left, own, key, {"color": colour, "marker": marker, "linestyle": line}, aside)
+                _errorbars(kept, own, "signal_retention", {"color": colour, "marker": marker}, aside)
+            _sweep_axis(kept, sweep, swept)
             kept.set_xlabel(label)
             kept.axhline(97, color=INK, linewidth=0.8, linestyle=":")
         grid[0, 0].set_yscale("log")
@@ -73,20 +79,21 @@ def plot_range(rows: Sequence[Row], out: str | Path) -> Path:
             for text, line in _CUTS.values()
         ]
         names = [Line2D([], [], color=c, marker=m, markersize=4.5, label=name) for name, (c, m) in looks.items()]
-        figure.legend(handles=names + cuts, loc="outside upper center", ncols=min(len(names + cuts), 7))
+        figure.legend(handles=names + cuts, loc="outside lower center", ncols=min(len(names + cuts), 7))
     save_picture(figure, out)
     write_table(out.with_suffix(".csv"), rows)
     return out
 
 
-def plot_quality_speed(rows: Sequence[Row], out: str | Path) -> Path:
+def plot_quality_speed(rows: Sequence[Row], out: str | Path, title: str = "") -> Path:
     """Noise left against events a second: a line for each network through its numbers of events at once.
 
     Args:
-        rows: of networks ``name``, ``batch``, ``events_per_second``, ``threads`` and shares ``noise_removed_at_97`` and
-            ``noise_removed_at_99`` in [0, 1]; of a ``kind`` called ``bound`` the shares alone, drawn as a line.
-            Written beside the picture as CSV.
+        rows: of networks ``name``, ``batch``, ``events_per_second``, ``device``, ``threads``, and shares in [0, 1]
+            ``noise_removed_at_97`` and ``noise_removed_at_99``; of a ``kind`` called ``bound`` the shares alone,
+            drawn as a line. Written beside the picture as CSV.
         out: of the PNG.
+        title: of the picture.
 
     Raises:
         DataError: no rows.
@@ -95,12 +102,13 @@ def plot_quality_speed(rows: Sequence[Row], out: str | Path) -> Path:
     out, looks = Path(out), _looks(rows)
     networks = [row for row in rows if row["kind"] != "bound"]
     with matplotlib.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(13, 5.2), layout="constrained")
+        figure = Figure(figsize=(13, 5.4), layout="constrained")
+        figure.suptitle(title)
         panels = figure.subplots(1, len(_CUTS), sharey=True)
         for axes, (key, (text, _)) in zip(panels, _CUTS.items(), strict=True):
             axes.set_xscale("log")
             axes.set_yscale("log")
-            ends = {}
+            ends: dict[str, tuple[float, float, str]] = {}
             for name, (colour, _) in looks.items():
                 own = [row for row in networks if row["name"] == name]
                 ends |= {name: _speeds(axes, own, key, colour)} if own else {}
@@ -108,18 +116,20 @@ def plot_quality_speed(rows: Sequence[Row], out: str | Path) -> Path:
                 axes.axhline(_left(row, key), color=BLACK, linestyle="--", linewidth=1.2)
                 axes.annotate(row["name"], (0.01, _left(row, key)), xycoords=("axes fraction", "data"),
                               xytext=(0, 4), textcoords="offset points")  # fmt: skip
-            axes.set_xlabel(f"events a second, {networks[0]['threads']} threads")
-            axes.set_title(f"at {text} signal kept")
-            axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_xlabel(f"events a second, {networks[0]['device']}, threads: {networks[0]['threads']}")
+            axes.set_title(f"at {text} signal kept", fontsize=11)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.set_major_formatter(FuncFormatter(_plain))
+                axis.set_minor_formatter(NullFormatter())
             figure.draw_without_rendering()
             _labels(axes, ends)
         panels[0].set_ylabel("noise hits left [%]")
         sizes = [
-            Line2D([], [], color=INK, marker=marker, linestyle="", label=f"{batch:,} events at once")
+            Line2D([], [], color=INK, marker=marker, linestyle="", label=f"{batch:,}")
             for batch, marker in _BATCHES.items()
         ]
-        figure.legend(handles=sizes, loc="outside lower center", ncols=len(sizes))
+        figure.legend(handles=sizes, loc="outside lower center", ncols=len(sizes), title="events at once")
     save_picture(figure, out)
     write_table(out.with_suffix(".csv"), rows)
     return out
@@ -131,7 +141,7 @@ def _looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
         raise DataError("there is nothing to draw: no rows of a network")
     names = dict.fromkeys(_called(row) for row in rows if row["kind"] != "bound")
     looks = {name: _LOOKS[place % len(_LOOKS)] for place, name in enumerate(names)}
-    return {**dict.fromkeys((_called(row) for row in rows if row["kind"] == "bound"), (BLACK, "*")), **looks}
+    return {**dict.fromkeys((_called(row) for row in rows if row["kind"] == "bound"), (BLACK, "D")), **looks}
 
 
 def _called(row: Row) -> str:
@@ -139,17 +149,17 @@ def _called(row: Row) -> str:
     return "oracle" if row["kind"] == "bound" else str(row["name"])
 
 
-def _errorbars(axes: Any, rows: Sequence[Row], key: str, look: Mapping[str, Any], removed: bool = False) -> None:
+def _errorbars(axes: Any, rows: Sequence[Row], key: str, look: Mapping[str, Any], aside: float) -> None:
     drawn = [row for row in rows if key in row and math.isfinite(row[key])]
     if not drawn:
         return
-    x = [_place(row) for row in drawn]
-    share = [100 * (1 - row[key] if removed else row[key]) for row in drawn]
+    x = [_place(row) + aside for row in drawn]
+    share = [100 * row[key] if key == "signal_retention" else _left(row, key) for row in drawn]
     error = [100 * row[f"{key}_error"] for row in drawn]
-    # Kinds of noise have no order to draw a line along.
     apart = {"linestyle": ""} if drawn[0]["sweep"] == "noise_mode" else {}
-    fill = _fill(look.get("linestyle", "-"))
-    axes.errorbar(x, share, error, **{**look, **apart}, **fill, linewidth=1.3, elinewidth=1)
+    axes.errorbar(
+        x, share, error, **{**look, **apart}, **_fill(look.get("linestyle", "-")), linewidth=1.3, elinewidth=1
+    )
 
 
 def _fill(line: str) -> dict[str, Any]:
@@ -212,4 +222,4 @@ def _labels(axes: Any, ends: Mapping[str, tuple[float, float, str]]) -> None:
 
 
 def _plain(value: float, _: object) -> str:
-    return f"{value:g}"
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"

@@ -22,9 +22,7 @@ def event_weights(events: int, replicates: int = REPLICATES) -> Weights:
     return generator.multinomial(events, np.full(events, 1 / events), size=replicates)
 
 
-def noise_removed_at_error(
-    score: Tensor, signal: Tensor, batch: Tensor, retention: float, weights: Weights
-) -> float:
+def noise_removed_at_error(score: Tensor, signal: Tensor, batch: Tensor, retention: float, weights: Weights) -> float:
     """Standard deviation of :func:`pointae.metrics.noise_removed_at` over events drawn again, cut and all.
 
     After B. Efron, Ann. Statist. 7 (1979) 1, with whole events as the units, for hits of an event are

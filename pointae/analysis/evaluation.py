@@ -82,7 +82,7 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
         CheckpointError: the run has no weights or does not fit the events.
         DataError: the events carry no truth.
     """
-    denoiser = Denoiser.from_run(run.path)
+    denoiser = Denoiser.open(run.path)
     config = denoiser.config
     data = EventData(config.data, config.seed) if events is None or baselines else None
     batch = data.all_events("test") if events is None and data is not None else _labelled(events)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -18,6 +17,7 @@ from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.metrics import count_hits, cut_at_retention, noise_removed_at
 from pointae.oracle import oracle_score
+from pointae.trained import Trained
 
 Kind = Literal["network", "bound", "baseline"]
 RETENTIONS = (0.97, 0.99)
@@ -44,23 +44,24 @@ class Scorer:
     threshold: float | None = None
 
 
-def open_denoisers(sources: Sequence[str | Path], device: str = "auto") -> dict[str, Denoiser]:
-    """Trained denoisers by the name of their run; where two are called alike, by the whole path.
+def open_denoisers(found: Sequence[Trained], device: str = "auto") -> dict[str, Denoiser]:
+    """Denoisers by the name of their run or shipped weights; where two are called alike, by the whole path.
+
+    Args:
+        found: of :func:`~pointae.trained.open_trained`.
+        device: as of :meth:`~pointae.inference.Denoiser.of`.
 
     Raises:
-        UsageError: none is named, or one twice.
-        CheckpointError: no run there, no weights, or weights that do not fit its config.
+        UsageError: one is named twice.
+        CheckpointError: weights that are damaged or do not fit their config.
     """
-    if not sources:
-        raise UsageError("no denoiser is named", fix="name trained runs, e.g. runs/latest")
-    opened = [Denoiser.from_run(source, device=device) for source in sources]
-    paths = [denoiser.source.resolve() for denoiser in opened]
+    paths = [trained.source.resolve() for trained in found]
     for path in paths:
         if paths.count(path) > 1:
             raise UsageError("is named twice", where=path)
     names = [path.name for path in paths]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    return dict(zip(unique, opened, strict=True))
+    return {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
 
 
 def network_scorer(name: str, denoiser: Denoiser) -> Scorer:

@@ -54,7 +54,8 @@ def quality_speed(
     for batch, calls in CALLS.items():
         pieces = [hits.events(slice(i * batch, (i + 1) * batch)) for i in range(calls)]
         seconds = _rounds(denoisers, pieces, advance)
-        rows += _with_ratio(denoisers, [_row(name, batch, pieces, taken) for name, taken in seconds.items()])
+        rows += _with_ratio(denoisers, [_row(name, denoisers[name], pieces, taken) for name, taken in seconds.items()])
+    # Shares with their errors.
     figures = {row["name"]: {key: row[key] for key in row if key.startswith("noise_removed_at")} for row in quality}
     bounds = [row["name"] for row in quality if row["kind"] == "bound"]
     measured = [{**row, **figures[row["name"]]} for row in rows]
@@ -79,13 +80,14 @@ def _rounds(
     return seconds
 
 
-def _row(name: str, batch: int, pieces: Sequence[HitBatch], seconds: Sequence[float]) -> dict[str, Any]:
+def _row(name: str, denoiser: Denoiser, pieces: Sequence[HitBatch], seconds: Sequence[float]) -> dict[str, Any]:
     events, hits = sum(piece.batch_size for piece in pieces), sum(piece.num_hits for piece in pieces)
     median = float(np.median(seconds))
     return {
         "name": name,
         "kind": "network",
-        "batch": batch,
+        "batch": pieces[0].batch_size,
+        "device": denoiser.precision.device.type,
         "threads": torch.get_num_threads(),
         "events_per_second": events / median,
         "events_per_second_p90": events / float(np.quantile(seconds, 0.9)),

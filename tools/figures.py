@@ -1,0 +1,78 @@
+"""Figures of trained denoisers beside the oracle: python tools/figures.py torch-base runs/dense2d"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pointae.errors import UsageError
+from pointae.terminal import console, progress, run_tool
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
+    parser.add_argument("denoisers", nargs="+", metavar="DENOISER", help="run directories or names of shipped weights")
+    parser.add_argument("--only", choices=["table", "range", "speed"], help="one part (default: all three)")
+    parser.add_argument("--events", type=int, default=5000, help="of each condition of the table (default: 5000)")
+    parser.add_argument("--range-events", type=int, default=500, help="of each point of the range (default: 500)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
+    options = parser.parse_intermixed_args(arguments)
+    for name in ("events", "range_events", "threads"):
+        if getattr(options, name) < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}")
+
+    from pointae.trained import open_trained
+
+    found = [open_trained(name) for name in options.denoisers]
+
+    import torch
+
+    from pointae.analysis import figures
+    from pointae.analysis.judging import open_denoisers
+    from pointae.benchmark.quality_speed import quality_speed, quality_speed_steps
+    from pointae.environment import gather_environment
+    from pointae.storage import write_json, write_table
+    from visual.figure_plots import plot_quality_speed, plot_range
+
+    torch.set_num_threads(options.threads)
+    denoisers = open_denoisers(found, options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(options.out / "environment.json", gather_environment())
+    table: list[dict[str, Any]] = []
+    if options.only in (None, "table"):
+        with progress("table", figures.table_steps(denoisers)) as advance:
+            table = figures.figures_table(denoisers, options.events, advance)
+        write_table(options.out / "table.csv", table)
+        _show(table, figures.TABLE_COLUMNS, "condition", f"{{}}, {options.events:,} events: noise removed, %")
+    if options.only in (None, "range"):
+        with progress("range", figures.range_steps(denoisers)) as advance:
+            points = figures.range_curves(denoisers, options.range_events, advance)
+        plot_range(points, options.out / "range.png", f"{figures.BENCHMARK}; {options.range_events:,} events a point")
+    if options.only in (None, "speed"):
+        with progress("quality", figures.benchmark_steps(denoisers)) as advance:
+            quality = figures.benchmark_rows(table) or figures.judge_benchmark(denoisers, options.events, advance)
+        with progress("speed", quality_speed_steps(denoisers)) as advance:
+            speeds = quality_speed(denoisers, quality, advance)
+        _show(speeds, figures.SPEED_COLUMNS, "batch", f"events at once: {{}}, CPU threads: {options.threads}")
+        plot_quality_speed(speeds, options.out / "speed.png", figures.BENCHMARK)
+    console.print(f"saved in {options.out}: {', '.join(sorted(path.name for path in options.out.iterdir()))}")
+
+
+def _show(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], group: str, title: str) -> None:
+    from rich.table import Table
+
+    from pointae.analysis.figures import cell
+
+    for value in dict.fromkeys(row[group] for row in rows if group in row):
+        table = Table(*columns.values(), title=title.format(value), title_justify="left")
+        for row in (row for row in rows if row.get(group) == value):
+            table.add_row(*(cell(row, name) for name in columns))
+        console.print(table)
+
+
+if __name__ == "__main__":
+    run_tool(main)
