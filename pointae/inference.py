@@ -50,11 +50,6 @@ class Denoiser:
         return cls.of(open_trained(name_or_path), device)
 
     @classmethod
-    def from_run(cls, path: str | Path, device: str = "auto") -> Denoiser:
-        """As :meth:`open`."""
-        return cls.open(path, device)
-
-    @classmethod
     def of(cls, trained: Trained, device: str = "auto") -> Denoiser:
         """The network of what :func:`~pointae.trained.open_trained` found.
 
