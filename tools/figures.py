@@ -51,7 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.only in (None, "range"):
         with progress("range", figures.range_steps(denoisers)) as advance:
             points = figures.range_curves(denoisers, options.range_events, advance)
-        plot_range(points, options.out / "range.png", f"{figures.BENCHMARK}; {options.range_events:,} events a point")
+        title = f"{figures.BENCHMARK}, where nothing else is said; {options.range_events:,} events a point"
+        plot_range(points, options.out / "range.png", title)
     if options.only in (None, "speed"):
         with progress("quality", figures.benchmark_steps(denoisers)) as advance:
             quality = figures.benchmark_rows(table) or figures.judge_benchmark(denoisers, options.events, advance)

@@ -20,7 +20,7 @@ from visual.static_view import save_picture
 
 Row = Mapping[str, Any]
 
-_LOOKS = list(zip((VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY), "os^vPX<", strict=True))
+_COLOURS, _MARKERS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY), "os^vPX"
 _SWEEPS = {
     "signal": "signal hits an event",
     "noise": "noise hits an event",
@@ -140,7 +140,7 @@ def _looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     if not any(row["kind"] != "bound" for row in rows):
         raise DataError("there is nothing to draw: no rows of a network")
     names = dict.fromkeys(_called(row) for row in rows if row["kind"] != "bound")
-    looks = {name: _LOOKS[place % len(_LOOKS)] for place, name in enumerate(names)}
+    looks = {n: (_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]) for i, n in enumerate(names)}
     return {**dict.fromkeys((_called(row) for row in rows if row["kind"] == "bound"), (BLACK, "D")), **looks}
 
 
@@ -213,6 +213,9 @@ def _labels(axes: Any, ends: Mapping[str, tuple[float, float, str]]) -> None:
     places = [heights[name] for name in names]
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + _APART)
+    places[-1:] = [min(place, 1.0) for place in places[-1:]]
+    for i in reversed(range(len(places) - 1)):
+        places[i] = min(places[i], places[i + 1] - _APART)
     for name, place in zip(names, places, strict=True):
         x, y, colour = ends[name]
         axes.annotate(

@@ -13,7 +13,7 @@ from pointae.inference import Denoiser
 
 Advance = Callable[[int, str], None]
 BASELINE_NAMES = ("dbscan", "knn_density")
-BENCHMARK = f"{ONE_TRACK.name} noise hits, 70 ps, where nothing else is said"
+BENCHMARK = f"{ONE_TRACK.name} noise hits, 70 ps"
 SHARES = ("noise_removed_at_97", "noise_removed_at_99", "signal_retention", "noise_removed")
 TABLE_COLUMNS = {
     "name": "",
