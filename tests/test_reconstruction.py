@@ -7,20 +7,25 @@ import numpy as np
 import pytest
 import torch
 
+from pointae.analysis import judging
 from pointae.analysis.compression import bytes_per_hit, compression_steps, compression_table, decode_rounded
-from pointae.analysis.judging import open_denoisers
 from pointae.config_files import load_config
 from pointae.data.events import EventData
 from pointae.errors import CheckpointError, DataError, UsageError
 from pointae.geometry import deepclean3d_geometry, even_geometry, torch_geometry
 from pointae.metrics import PatternMetrics, noise_removed_at
 from pointae.recover import generated_pattern
+from pointae.trained import open_trained
 from pointae.training.session import train_run
 from visual.compression_plot import plot_compression
 
 EVENTS = ["data.events.train=32", "data.events.validation=24", "data.events.test=20"]
 TINY = [*EVENTS, "model.encoder.channels=8", "train.epochs=1", "evaluate.pictures=0"]
 SETS = {4: "set-4", 12: "set-12"}
+
+
+def open_denoisers(paths):
+    return judging.open_denoisers([open_trained(path) for path in paths])
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,8 @@ def test_the_shipped_configs_are_the_ones_named():
     assert {str(path) for path in SHIPPED} >= {
         "configs/demo.yaml",
         *(f"configs/torch/{name}.yaml" for name in (
-            "pointnet_point", "attention_point", "sparse_point", "pointnet_set", "sparse_dense", "dense2d"
+            "pointnet_point", "attention_point", "sparse_point", "pointnet_set", "sparse_dense", "dense2d",
+            "full_pattern_set", "full_pattern_dense",
         )),
         "configs/timepix3/point.yaml",
         "configs/patterns/cross_rae.yaml",

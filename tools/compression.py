@@ -18,11 +18,15 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_args(arguments)
 
+    from pointae.trained import open_trained
+
+    found = [open_trained(run) for run in options.runs]  # a wrong name is told before torch is loaded
+
     from pointae.analysis.compression import compression_steps, compression_table
     from pointae.analysis.judging import open_denoisers
     from visual.compression_plot import plot_compression
 
-    denoisers = open_denoisers(options.runs)
+    denoisers = open_denoisers(found)
     with progress("compression", compression_steps(denoisers)) as advance:
         rows = compression_table(denoisers, advance)
     _show(rows)
