@@ -58,18 +58,20 @@ def main(arguments: Sequence[str]) -> None:
             quality = figures.benchmark_rows(table) or figures.judge_benchmark(denoisers, options.events, advance)
         with progress("speed", quality_speed_steps(denoisers)) as advance:
             speeds = quality_speed(denoisers, quality, advance)
-        _show(speeds, figures.SPEED_COLUMNS, "batch", f"events at once: {{}}, CPU threads: {options.threads}")
+        title = f"events at once: {{}}, threads: {options.threads}; noise removed, %"
+        _show(speeds, figures.SPEED_COLUMNS, "batch", title)
         plot_quality_speed(speeds, options.out / "speed.png", figures.BENCHMARK)
-    console.print(f"saved in {options.out}: {', '.join(sorted(path.name for path in options.out.iterdir()))}")
+    console.print(f"saved in {options.out}")
 
 
 def _show(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], group: str, title: str) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pointae.analysis.figures import cell
 
     for value in dict.fromkeys(row[group] for row in rows if group in row):
-        table = Table(*columns.values(), title=title.format(value), title_justify="left")
+        headings = [Column(heading, overflow="fold") for heading in columns.values()]
+        table = Table(*headings, title=title.format(value), title_justify="left")
         for row in (row for row in rows if row.get(group) == value):
             table.add_row(*(cell(row, name) for name in columns))
         console.print(table)
