@@ -28,7 +28,6 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.trained import open_trained
 
     found = [open_trained(name) for name in options.denoisers]
-
     import torch
 
     from pointae.analysis import figures
