@@ -14,6 +14,7 @@ from pointae.hits import HitBatch
 from pointae.images import embed_tof, gapped_normalise
 from pointae.losses import LOSSES, build_loss, kl_divergence
 from pointae.losses.elementwise import class_balanced_mse
+from pointae.losses.sliced import half_sphere
 from pointae.nn.outputs import HitLogits, PointSet, TofImage, Volume
 
 GRID = even_geometry((4, 4, 6))
@@ -73,7 +74,7 @@ def with_leaves(kind, leaves):
 
 
 FITTING = [(name, kind) for name in CELL_LOSSES for kind in (HitLogits, Volume, TofImage)]
-FITTING += [(name, PointSet) for name in SET_LOSSES]
+FITTING += [(name, PointSet) for name in (*SET_LOSSES, "sliced")]
 
 
 # ---- every loss, every output it fits ----------------------------------------------------------------
@@ -230,6 +231,37 @@ def test_chamfer_wants_as_many_points_as_hits(hits):
     crowd = PointSet(output.pos * 0, logits, output.categories, output.reach)  # one place: one is nearest to every hit
     LOSSES["chamfer"](crowd, hits, hits).backward()
     assert (logits.grad < 0).sum(1).tolist() == hits.counts.tolist()
+
+
+@pytest.mark.parametrize("slots", [1, 2, 7])
+def test_sliced_is_the_slow_transport_along_each_line(slots, hits):
+    output, _ = random_output(PointSet, hits, slots=slots)
+    scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    lines = half_sphere(5)
+    assert lines.norm(dim=0).tolist() == pytest.approx([1] * 5)
+    unit, wanted = GRID.unit_positions(output.pos) * scale, GRID.unit_positions(hits.pos.double()) * scale
+    total = 0.0
+    for event in (0, 2):
+        rows = slice(int(hits.offsets[event]), int(hits.offsets[event + 1]))
+        for line in lines.T:
+            points, stand_for = sorted((unit[event] @ line).tolist()), sorted((wanted[rows] @ line).tolist())
+            for k, point in enumerate(points):
+                total += abs(point - stand_for[int((k + 0.5) / slots * len(stand_for))]) / slots / 5 / 2
+    value = LOSSES["sliced"](output, hits, hits, axis_scale=tuple(scale.tolist()), directions=5)
+    assert number(value) == pytest.approx(total)
+
+
+def test_sliced_calls_a_crowd_apart_where_chamfer_leaves_it(hits):
+    target = hits.events([0])  # three hits
+    pos = target.pos.double()[[0, 0, 0]][None]  # three points, all on the first of them
+    leaves = {name: pos.clone().requires_grad_() for name in ("chamfer", "sliced")}
+    for name, leaf in leaves.items():
+        crowd = PointSet(leaf, torch.zeros(1, 3, dtype=torch.float64), torch.zeros(1, 3, 0), torch.ones(3))
+        LOSSES[name](crowd, target, target).backward()
+    moved = {name: int((leaf.grad[0] != 0).any(1).sum()) for name, leaf in leaves.items()}
+    assert moved == {"chamfer": 1, "sliced": 3}
+    exact = PointSet(target.pos.double()[None].flip(1), torch.zeros(1, 3), torch.zeros(1, 3, 0), torch.ones(3))
+    assert number(LOSSES["sliced"](exact, target, target)) == pytest.approx(0, abs=1e-12)
 
 
 def test_set_losses_ignore_order_and_learn_categories(hits):

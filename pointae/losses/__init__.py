@@ -5,7 +5,7 @@ name                                 fits                      compares
 ==================================== ========================= =============================
 mse, mae, bce, focal, acb_mse, split HitLogits                 each measured hit, signal?
 mse, mae, bce, focal, acb_mse, split Volume, TofImage          each voxel or pixel, target?
-set, hungarian, chamfer              PointSet                  points, hits of the target
+set, hungarian, chamfer, sliced      PointSet                  points, hits of the target
 weighted_sum                         as its terms
 ==================================== ========================= =============================
 """
@@ -26,6 +26,7 @@ from pointae.hits import HitBatch
 from pointae.losses.elementwise import acb_mse, bce, focal, mae, mse, split
 from pointae.losses.latent import kl_divergence
 from pointae.losses.sets import chamfer, hungarian, matched_set
+from pointae.losses.sliced import sliced
 from pointae.nn.outputs import Output
 
 __all__ = ["LOSSES", "Loss", "build_loss", "kl_divergence", "weighted_sum"]
@@ -49,6 +50,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "set": matched_set,
     "hungarian": hungarian,
     "chamfer": chamfer,
+    "sliced": sliced,
     "weighted_sum": weighted_sum,
 }
 """Every loss, by the name that settings use."""
