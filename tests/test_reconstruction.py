@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from pointae.analysis import judging
-from pointae.analysis.compression import bytes_per_hit, compression_steps, compression_table, decode_rounded
+from pointae.analysis.compression import (
+    bytes_per_hit,
+    compression_steps,
+    compression_table,
+    decode_rounded,
+    example_patterns,
+)
 from pointae.config_files import load_config
 from pointae.data.events import EventData
 from pointae.errors import CheckpointError, DataError, UsageError
@@ -17,7 +23,7 @@ from pointae.metrics import PatternMetrics, noise_removed_at
 from pointae.recover import generated_pattern
 from pointae.trained import open_trained
 from pointae.training.session import train_run
-from visual.compression_plot import plot_compression
+from visual.compression_plot import plot_compression, plot_patterns
 
 EVENTS = ["data.events.train=32", "data.events.validation=24", "data.events.test=20"]
 TINY = [*EVENTS, "model.encoder.channels=8", "train.epochs=1", "evaluate.pictures=0"]
@@ -129,9 +135,25 @@ def test_batches_of_any_size_give_the_same_table(folder, rows):
 
 def test_runs_that_cannot_be_compared_are_told(folder):
     with pytest.raises(CheckpointError, match="mask: its decoder masks hits"):
-        compression_table(open_denoisers([folder / "mask"]))
-    with pytest.raises(UsageError, match="mask and set-4 have other test events"):
         compression_table(open_denoisers([folder / "set-4", folder / "mask"]))
+    denoisers = open_denoisers([folder / "set-4", folder / "dense"])
+    denoisers["dense"].config = denoisers["dense"].config.model_copy(update={"seed": 2})
+    with pytest.raises(UsageError, match="dense and set-4 have other test events"):
+        compression_table(denoisers)
+
+
+def test_examples_are_of_the_same_events(folder, tmp_path):
+    denoisers = open_denoisers([folder / "set-4", folder / "dense"])
+    patterns = example_patterns(denoisers, 2)
+    assert list(patterns) == ["measured", "full pattern", "set-4", "dense"]
+    config = denoisers["dense"].config
+    batch = EventData(config.data, config.seed).all_events("test")
+    assert torch.equal(patterns["measured"].coords, batch.hits.events(slice(0, 2)).coords)
+    assert torch.equal(patterns["full pattern"].coords, batch.target.events(slice(0, 2)).coords)
+    (_, output), *_ = decode_rounded(denoisers["set-4"], batch.hits)
+    made = generated_pattern(output, torch_geometry()).events(slice(0, 2))
+    assert torch.equal(patterns["set-4"].coords, made.coords)
+    assert plot_patterns(patterns, tmp_path / "patterns.png").stat().st_size > 20_000
 
 
 def test_picture_and_csv_hold_every_row(rows, tmp_path):

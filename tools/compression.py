@@ -9,6 +9,8 @@ from typing import Any
 
 from pointae.terminal import console, progress, run_tool
 
+EXAMPLES = 2
+"""Events drawn."""
 SHARES = ("coverage", "purity", "hallucinated_xy", "hallucinated_xyt", "temporal_retention", "noise_removed_at_97")
 
 
@@ -22,16 +24,18 @@ def main(arguments: Sequence[str]) -> None:
 
     found = [open_trained(run) for run in options.runs]  # a wrong name is told before torch is loaded
 
-    from pointae.analysis.compression import compression_steps, compression_table
+    from pointae.analysis.compression import compression_steps, compression_table, example_patterns
     from pointae.analysis.judging import open_denoisers
-    from visual.compression_plot import plot_compression
+    from visual.compression_plot import plot_compression, plot_patterns
 
     denoisers = open_denoisers(found)
     with progress("compression", compression_steps(denoisers)) as advance:
         rows = compression_table(denoisers, advance)
     _show(rows)
     options.out.mkdir(parents=True, exist_ok=True)
-    console.print(f"saved: {plot_compression(rows, options.out / 'compression.png')}, compression.csv")
+    plot_compression(rows, options.out / "compression.png")
+    plot_patterns(example_patterns(denoisers, EXAMPLES), options.out / "patterns.png")
+    console.print(f"saved in {options.out}: compression.png, compression.csv, patterns.png")
 
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Picture of how much of a full pattern comes back from codes of different sizes; the numbers lie beside it as CSV."""
+"""Pictures of what comes back from codes of different sizes: quality against compression, and patterns."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pointae.errors import DataError
+from pointae.hits import HitBatch
 from pointae.storage import write_table
-from visual.colours import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION
+from visual.colours import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION
 from visual.plots import PLOT_STYLE
 from visual.static_view import save_picture
 
@@ -74,6 +75,44 @@ def plot_compression(rows: Sequence[Row], out: str | Path) -> Path:
     save_picture(figure, out)
     write_table(out.with_suffix(".csv"), rows)
     return out
+
+
+def plot_patterns(patterns: Mapping[str, HitBatch], out: str | Path) -> Path:
+    """Events side by side: as measured, in full, and as each run makes them, in (t, x) and below in (x, y).
+
+    Args:
+        patterns: of :func:`pointae.analysis.compression.example_patterns`: hits of the same events by name.
+        out: of the PNG.
+
+    Raises:
+        StorageError: the picture cannot be written.
+    """
+    truth = patterns["full pattern"]
+    planes = [(event, plane) for event in range(truth.batch_size) for plane in ((2, 0), (0, 1))]
+    with matplotlib.rc_context(PLOT_STYLE):
+        figure = Figure(figsize=(1 + 2.6 * len(patterns), 2.4 * len(planes)), layout="constrained")
+        grid = figure.subplots(len(planes), len(patterns), squeeze=False, sharex="row", sharey="row")
+        for row, (event, plane) in zip(grid, planes, strict=True):
+            across, up = (truth.geometry.axes[i] for i in plane)
+            row[0].set_ylabel(f"event {event}\n{up.name} [{up.unit}]")
+            for axes, (name, hits) in zip(row, patterns.items(), strict=True):
+                own = hits.events([event])
+                if name != "measured":
+                    _scatter(axes, truth.events([event]), plane, SKY, 3)
+                if name == "measured" and own.signal is not None:
+                    _scatter(axes, own.select(~own.signal), plane, GREY, 2)
+                    _scatter(axes, own.select(own.signal), plane, VERMILLION, 9)
+                elif name != "full pattern":
+                    _scatter(axes, own, plane, VERMILLION, 2)
+                axes.set_xlabel(f"{across.name} [{across.unit}]")
+        for axes, name in zip(grid[0], patterns, strict=True):
+            axes.set_title(name)
+    return save_picture(figure, Path(out))
+
+
+def _scatter(axes: Any, hits: HitBatch, plane: tuple[int, int], colour: str, area: float) -> None:
+    across, up = (hits.pos[:, i].numpy() for i in plane)
+    axes.scatter(across, up, s=area, c=colour, linewidths=0)
 
 
 def _curve(axes: Any, rows: Sequence[Row], key: str, factor: float) -> None:

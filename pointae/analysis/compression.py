@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pointae.config import Config, EvaluateSettings, TorchSource
-from pointae.data.events import Batch, EventData, split_seed
+from pointae.data.events import Batch, EventData
+from pointae.data.simulated import split_seed
 from pointae.errors import CheckpointError, UsageError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
@@ -80,6 +81,21 @@ def compression_table(
     return rows + _references(config, events)
 
 
+def example_patterns(denoisers: Mapping[str, Denoiser], number: int) -> dict[str, HitBatch]:
+    """The first ``number`` test events by name: as measured, as they are in full, and as each run makes them.
+
+    Raises:
+        UsageError, CheckpointError: as :func:`compression_table`.
+    """
+    config = _common_config(denoisers)
+    batch = next(EventData(config.data, config.seed).batches("test", number))
+    patterns = {"measured": batch.hits, "full pattern": batch.target}
+    for name, denoiser in denoisers.items():
+        made = [_pattern(output, denoiser) for _, output in decode_rounded(denoiser, batch.hits)]
+        patterns[name] = HitBatch.concat(made)
+    return patterns
+
+
 def bytes_per_hit(geometry: DetectorGeometry) -> int:
     """Fewest whole bytes that hold a hit's bin of each axis."""
     return sum((max(bins - 1, 1).bit_length() + 7) // 8 for bins in geometry.spatial_shape)
@@ -101,12 +117,16 @@ def decode_rounded(denoiser: Denoiser, hits: HitBatch) -> Iterator[tuple[HitBatc
 
 
 def _common_config(denoisers: Mapping[str, Denoiser]) -> Config:
-    """The config of the first run; all have its test events.
+    """The config of the first run, whose test events all have.
 
     Raises:
-        UsageError: they have not.
+        CheckpointError: a run whose decoder makes no pattern.
+        UsageError: runs of other test events.
     """
     configs = {name: denoiser.config for name, denoiser in denoisers.items()}
+    for name, config in configs.items():
+        if config.model.decoder.name == "per_hit":
+            raise CheckpointError("its decoder masks hits and makes no pattern", where=name, fix="name runs of others")
     first, *others = configs
     for name in others:
         if _events_of(configs[name]) != _events_of(configs[first]):
@@ -124,13 +144,9 @@ def _events_of(config: Config) -> tuple[Any, ...]:
 
 
 def _judge_run(name: str, denoiser: Denoiser, events: Batch) -> dict[str, Any]:
-    if denoiser.config.model.decoder.name == "per_hit":
-        raise CheckpointError("its decoder masks hits and makes no pattern", where=name, fix="name runs of others")
     metrics, logits, start = _metrics(denoiser.config.evaluate), [], 0
     for part, output in decode_rounded(denoiser, events.hits):
-        made = generated_pattern(output, denoiser.geometry)
-        assert made is not None
-        metrics.update(made.to("cpu"), events.target.events(slice(start, start + part.batch_size)))
+        metrics.update(_pattern(output, denoiser), events.target.events(slice(start, start + part.batch_size)))
         logits.append(output.hit_logits(part).cpu())
         start += part.batch_size
     size = denoiser.config.model.latent.size
@@ -142,6 +158,12 @@ def _judge_run(name: str, denoiser: Denoiser, events: Batch) -> dict[str, Any]:
         "compression_ratio": hit_bytes / code_bytes,
         **_figures(metrics), **_noise_removed(torch.cat(logits), events.hits),
     }  # fmt: skip
+
+
+def _pattern(output: Output, denoiser: Denoiser) -> HitBatch:
+    made = generated_pattern(output, denoiser.geometry)
+    assert made is not None  # no mask, as _common_config has checked
+    return made.to("cpu")
 
 
 def _references(config: Config, events: Batch) -> list[dict[str, Any]]:
