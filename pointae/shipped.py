@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from pointae.config import Config, Count, Fraction, Positive, Settings
+from pointae.config import Config
+from pointae.config.base import Count, Fraction, Positive, Settings
 from pointae.errors import CheckpointError, UsageError
 from pointae.storage import digest, write_atomically, write_json
 

@@ -12,7 +12,7 @@ ROWS = [
     ["errors", "optional", "environment", "storage", "terminal", "draws", "geometry", "hits", "voxels", "images"],
     ["config", "config_files"],
     ["io", "simulate", "degrade", "data"],
-    ["nn", "losses", "metrics", "classical", "oracle", "recover", "precision", "weights", "thresholds"],
+    ["oracle", "tracking", "nn", "losses", "metrics", "classical", "recover", "precision", "weights", "thresholds"],
     ["runs", "shipped", "trained"],
     ["inference", "training", "analysis", "benchmark"],
     ["visual"],

@@ -17,7 +17,8 @@ from pointae.analysis.judging import Scorer, judge, network_scorer, open_denoise
 from pointae.benchmark import quality_speed as speed
 from pointae.config import TorchSource
 from pointae.config_files import load_config
-from pointae.data.events import SPLITS, split_seed
+from pointae.data.events import SPLITS
+from pointae.data.simulated import split_seed
 from pointae.errors import DataError, UsageError
 from pointae.metrics import noise_removed_at
 from pointae.trained import open_trained

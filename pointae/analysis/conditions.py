@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pointae.config import TorchSource
-from pointae.data.events import split_seed
+from pointae.data.simulated import split_seed
 from pointae.hits import HitBatch
 from pointae.simulate import simulate_events
 

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from pointae import draws
-from pointae.config import DataSettings, DegradationSettings, FileSource, PatternSource, TorchSource
+from pointae.config import DataSettings, DegradationSettings, FileSource, TorchSource
+from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
-from pointae.simulate import simulate_events
+from pointae.simulate.tracks import Tracks
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -36,10 +37,12 @@ class Batch:
     Args:
         hits: the input, with ``signal`` truth.
         target: hits that a generating decoder should produce: the input's signal, or the full pattern.
+        tracks: true tracks of simulated TORCH events, ``event`` being their row in the batch; else ``None``.
     """
 
     hits: HitBatch
     target: HitBatch
+    tracks: Tracks | None = None
 
 
 class EventSource(Protocol):
@@ -52,25 +55,10 @@ class EventSource(Protocol):
         """Events of one epoch of a split."""
 
     def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
-        """The events numbered ``numbers`` (E,) of a split; ``epoch`` matters to fresh ones only."""
+        """The events numbered ``numbers`` (E,) of a split; ``epoch`` matters to simulated training events only."""
 
-
-class SimulatedEvents:
-    """Events of a simulator; with ``fresh``, training never meets one twice."""
-
-    feature_names: tuple[str, ...] = ()
-
-    def __init__(self, source: TorchSource | PatternSource, data: DataSettings, seed: int) -> None:
-        self.source, self.seed, self.fresh, self.counts = source, seed, data.fresh, data.events
-        self.geometry = GEOMETRIES["torch" if isinstance(source, TorchSource) else "deepclean3d"]()
-
-    def num_events(self, split: Split) -> int:
-        return int(getattr(self.counts, split))
-
-    def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
-        if self.fresh and split == "train":
-            numbers = numbers + (epoch - 1) * self.num_events(split)
-        return simulate_events(self.source, split_seed(self.seed, split), numbers)
+    def tracks(self, split: Split, numbers: Tensor, epoch: int) -> Tracks | None:
+        """Their true tracks, where they are known."""
 
 
 class StoredEvents:
@@ -86,6 +74,9 @@ class StoredEvents:
 
     def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
         return self.hits.events(self.numbers[split][numbers])
+
+    def tracks(self, split: Split, numbers: Tensor, epoch: int) -> None:
+        return None
 
 
 class EventData:
@@ -120,7 +111,7 @@ class EventData:
     def batches(self, split: Split, batch_size: int, epoch: int = 1) -> Iterator[Batch]:
         """One epoch: every event once, batches of ``batch_size`` and a rest.
 
-        Training events come in an order drawn for (seed, epoch); others in their own.
+        Training events come in an order drawn for (seed, epoch), if asked grouped by size; others in their own.
         """
         order = torch.arange(self.num_events(split))
         if split == "train":
@@ -129,9 +120,19 @@ class EventData:
         per_chunk = max(1, CHUNK // batch_size) * batch_size
         for numbers in order.split(per_chunk):
             hits, target = self._prepare(split, numbers, epoch)
-            for start in range(0, len(numbers), batch_size):
-                piece = slice(start, start + batch_size)
-                yield Batch(hits.events(piece), target.events(piece))
+            tracks = self.source.tracks(split, numbers, epoch)
+            for rows in self._groups(split, hits, batch_size):
+                chosen = None if tracks is None else tracks.at_events(rows)
+                yield Batch(hits.events(rows), target.events(rows), chosen)
+
+    def _groups(self, split: Split, hits: HitBatch, batch_size: int) -> list[Tensor]:
+        """Rows of each batch of a chunk; events of similar size together, the batches in any order."""
+        rows = torch.arange(hits.batch_size)
+        if split != "train" or not self.settings.group_by_size:
+            return [group for group in rows.split(batch_size) if len(group)]
+        # The chunk's events are in random order, so its first batch of them says which comes first.
+        groups = list(torch.argsort(hits.counts, stable=True).split(batch_size))
+        return sorted(groups, key=lambda group: int(group.min()))
 
     def all_events(self, split: Split) -> Batch:
         """A whole split as one batch, in the order of its batches.
@@ -142,7 +143,8 @@ class EventData:
         chunks = list(self.batches(split, CHUNK))
         if not chunks:
             raise _no_events(split)
-        return Batch(HitBatch.concat([c.hits for c in chunks]), HitBatch.concat([c.target for c in chunks]))
+        hits, target = (HitBatch.concat([getattr(c, name) for c in chunks]) for name in ("hits", "target"))
+        return Batch(hits, target, self.source.tracks(split, torch.arange(self.num_events(split)), 1))
 
     def torch_origin(self, split: Split) -> tuple[TorchSource, int] | None:
         """Settings and seed of a split's events where they are TORCH events just as the simulator makes them.
@@ -166,11 +168,6 @@ class EventData:
         draw_epoch = epoch if split == "train" else 0
         views = degrade(clean, settings, split_seed(self.seed, split), draw_epoch, numbers)
         return views.noised, _target(views.full, views.noised, self.settings.target)
-
-
-def split_seed(seed: int, split: str) -> int:
-    """The seed of a split: its events share none with another split's."""
-    return int(draws.derive(torch.tensor(seed), split)) & 0x7FFFFFFF
 
 
 def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from pointae.config import AttentionSettings
 from pointae.errors import DataError, UsageError
-from pointae.geometry import DetectorGeometry
+from pointae.geometry import DetectorGeometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
+from pointae.nn.track_mixture import TrackMixtureHead
 
 
 class RotaryPositions(nn.Module):
@@ -98,8 +99,10 @@ class AttentionEncoder(nn.Module):
     Shapes:
         N hits of B events -> code (B, D), hit_features (N, channels).
 
+    With ``proposals``, one more layer and a head guess the event's tracks, an auxiliary target.
+
     Raises:
-        UsageError: channels that the heads do not divide into even widths.
+        UsageError: channels that the heads do not divide into even widths; proposals on another grid than TORCH.
         DataError: an event above ``max_hits``.
     """
 
@@ -115,6 +118,12 @@ class AttentionEncoder(nn.Module):
         self.blocks = nn.ModuleList(AttentionBlock(settings.channels, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(settings.channels)
         self.to_code = nn.Linear(2 * settings.channels, code_size)
+        self.to_tracks: nn.ModuleList | None = None
+        if settings.proposals:
+            if geometry != torch_geometry():
+                raise UsageError(f"tracks are guessed on the TORCH grid only, not on '{geometry.name}'")
+            block = AttentionBlock(settings.channels, settings.heads)
+            self.to_tracks = nn.ModuleList([block, TrackMixtureHead(settings.channels, settings.proposals)])
 
     def forward(self, hits: HitBatch) -> Encoding:
         refuse_large_events(hits, self.max_hits, "attention")
@@ -124,8 +133,12 @@ class AttentionEncoder(nn.Module):
         h = padding.pad(self.embedding(hits))  # (B, L, C)
         for block in self.blocks:
             h = block(h, unit, mask)
+        tracks = None
+        if self.to_tracks is not None and padding.length:
+            block, head = self.to_tracks
+            tracks = head(block(h, unit, mask), padding)
         h = padding.unpad(self.norm(h))
-        return Encoding(self.to_code(pooled(h, hits)), h)
+        return Encoding(self.to_code(pooled(h, hits)), h, tracks)
 
 
 def refuse_large_events(hits: HitBatch, max_hits: int, name: str) -> None:

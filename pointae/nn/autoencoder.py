@@ -14,6 +14,7 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.latent import build_latent
 from pointae.nn.outputs import Latent, Output
+from pointae.nn.track_mixture import TrackMixture
 
 # Modules by name, imported on use: torch_geometric and spconv take seconds to load.
 ENCODERS = {
@@ -34,10 +35,11 @@ DECODERS = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a forward pass gives: the decoder's output and the latent it was made from."""
+    """What a forward pass gives: the decoder's output, the latent it was made from, guesses of the tracks if any."""
 
     output: Output
     latent: Latent
+    tracks: TrackMixture | None = None
 
 
 class Autoencoder(nn.Module):
@@ -63,7 +65,7 @@ class Autoencoder(nn.Module):
     def forward(self, hits: HitBatch) -> Prediction:
         encoding = self.encoder(hits)
         latent = self.latent(encoding.code)
-        return Prediction(self.decoder(latent.z, encoding.hit_features, hits), latent)
+        return Prediction(self.decoder(latent.z, encoding.hit_features, hits), latent, encoding.tracks)
 
 
 def _class(kind: str, name: str, registry: dict[str, str]) -> Any:

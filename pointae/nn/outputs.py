@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pointae.hits import HitBatch
 from pointae.images import pixel_values
+from pointae.nn.track_mixture import TrackMixture
 from pointae.voxels import Triple, gather_at
 
 
@@ -19,10 +20,12 @@ class Encoding:
     Args:
         code: (B, D), one vector an event.
         hit_features: (N, C), one vector a hit, or ``None`` where the encoder keeps none.
+        tracks: where the events' tracks may be, or ``None`` where the encoder does not guess.
     """
 
     code: Tensor
     hit_features: Tensor | None = None
+    tracks: TrackMixture | None = None
 
 
 @dataclass(frozen=True)

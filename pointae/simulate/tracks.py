@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -58,6 +59,25 @@ class Tracks:
     def slant(self) -> Tensor:
         """(T,) path through the plate over its depth."""
         return (1 + self.slope_x.square() + self.slope_y.square()).sqrt()
+
+    def to(self, device: torch.device) -> Tracks:
+        """The same tracks on a device."""
+        return Tracks(**{spec.name: getattr(self, spec.name).to(device) for spec in fields(self)})
+
+    def of_events(self, event: Tensor) -> Tracks:
+        """The same tracks as those of other events, (T,) int64."""
+        return replace(self, event=event)
+
+    def at_events(self, events: Tensor) -> Tracks:
+        """The tracks of the given events (E,), grouped by them; ``event`` becomes the row of ``events``."""
+        counts = torch.bincount(self.event, minlength=int(events.max()) + 1 if len(events) else 0)
+        row, number = draws.numbered(counts[events])
+        return self.select((counts.cumsum(0) - counts)[events][row] + number).of_events(row)
+
+    @staticmethod
+    def concat(tracks: Sequence[Tracks]) -> Tracks:
+        """Several sets of tracks as one."""
+        return Tracks(**{s.name: torch.cat([getattr(t, s.name) for t in tracks]) for s in fields(Tracks)})
 
     def select(self, rows: Tensor) -> Tracks:
         """The tracks of the given rows (index or mask)."""

@@ -21,10 +21,12 @@ from pointae.errors import NonFiniteError
 from pointae.losses import build_loss, kl_divergence
 from pointae.metrics import DenoiseMetrics
 from pointae.nn.autoencoder import Prediction
+from pointae.nn.track_mixture import track_loss
 from pointae.precision import Precision
 from pointae.recover import recover
 from pointae.runs import RunDirectory
 from pointae.terminal import console
+from pointae.tracking.hypotheses import hypotheses_of, to_unit
 from pointae.training.checkpoint import Checkpoint, named, save_checkpoint
 from pointae.training.gate import BatchGate
 from pointae.training.stepper import Loss, Stepper, to_device
@@ -140,7 +142,7 @@ def train(
 
 
 def make_loss(settings: TrainSettings, validation: bool) -> Loss:
-    """The loss of a batch: the named loss, plus the weighted KL of a variational latent."""
+    """The loss of a batch: the named loss, plus the weighted KL of a variational latent, plus that of tracks."""
     named = build_loss(settings.validation_loss or settings.loss if validation else settings.loss)
 
     def loss(prediction: Prediction, batch: Batch) -> Tensor:
@@ -148,6 +150,9 @@ def make_loss(settings: TrainSettings, validation: bool) -> Loss:
         latent = prediction.latent
         if latent.mean is not None and latent.log_var is not None:
             value = value + settings.kl_weight * kl_divergence(latent.mean, latent.log_var)
+        if prediction.tracks is not None and batch.tracks is not None:
+            true = to_unit(hypotheses_of(batch.tracks))
+            value = value + settings.track_weight * track_loss(prediction.tracks, batch.tracks.event, true)
         return value
 
     return loss

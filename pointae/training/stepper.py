@@ -189,4 +189,5 @@ def to_device(batch: Batch, precision: Precision) -> Batch:
     """The batch where the model is."""
     if precision.device.type == "cpu":
         return batch
-    return Batch(batch.hits.to(precision.device), batch.target.to(precision.device))
+    tracks = None if batch.tracks is None else batch.tracks.to(precision.device)
+    return Batch(batch.hits.to(precision.device), batch.target.to(precision.device), tracks)

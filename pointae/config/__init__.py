@@ -1,0 +1,85 @@
+"""Typed settings: strict models, YAML with ``_base_`` inheritance, dotted ``key=value`` overrides.
+
+Knows no torch, so that a wrong setting is told before anything slow is imported. Every default
+stands here and nowhere else; a run keeps the resolved whole in its ``config.yaml``.
+"""
+
+from __future__ import annotations
+
+from pointae.config.base import Count, Settings
+from pointae.config.data import (
+    DataSettings,
+    DegradationSettings,
+    EventCounts,
+    FileSource,
+    PatternSource,
+    Source,
+    SplitShares,
+    TorchSource,
+    TrainingPart,
+)
+from pointae.config.model import (
+    AttentionSettings,
+    Decoder,
+    Dense2dSettings,
+    Dense3dSettings,
+    DenseSettings,
+    EdgeConvSettings,
+    Encoder,
+    ImageSettings,
+    LatentSettings,
+    ModelSettings,
+    PerHitSettings,
+    PointNetSettings,
+    PointSetSettings,
+    SparseSettings,
+)
+from pointae.config.training import (
+    EvaluateSettings,
+    LossSettings,
+    LossTerm,
+    TrainSettings,
+)
+
+__all__ = [
+    "AttentionSettings",
+    "Config",
+    "DataSettings",
+    "Decoder",
+    "DegradationSettings",
+    "Dense2dSettings",
+    "Dense3dSettings",
+    "DenseSettings",
+    "EdgeConvSettings",
+    "Encoder",
+    "EvaluateSettings",
+    "EventCounts",
+    "FileSource",
+    "ImageSettings",
+    "LatentSettings",
+    "LossSettings",
+    "LossTerm",
+    "ModelSettings",
+    "PatternSource",
+    "PerHitSettings",
+    "PointNetSettings",
+    "PointSetSettings",
+    "Settings",
+    "Source",
+    "SparseSettings",
+    "SplitShares",
+    "TorchSource",
+    "TrainSettings",
+    "TrainingPart",
+]
+
+
+class Config(Settings):
+    """Everything that makes a run."""
+
+    name: str = "run"
+    seed: Count = 1
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()

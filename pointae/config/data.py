@@ -1,0 +1,131 @@
+"""Settings of the data: where events come from, what is done to them, how many."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from pointae.config.base import Count, FloatRange, Fraction, IntRange, Positive, Settings, as_tuple, ordered
+
+
+class TorchSource(Settings):
+    """Simulated events of one LHCb TORCH module (docs/detector.md)."""
+
+    kind: Literal["torch"] = "torch"
+    tracks: IntRange = 1
+    signal: IntRange = 30
+    """Signal hits a track; the first accepted of 260 photons, or more for more than 30 hits, so a few give fewer."""
+    signal_mode: Literal["fixed", "poisson"] = "fixed"
+    """``poisson``: as many photons as the physics yields, ``signal`` is not used."""
+    noise: IntRange = 200
+    noise_mode: Literal["uniform", "tracks", "crossing", "mixture"] = "uniform"
+    mixture: dict[Literal["uniform", "tracks", "crossing"], Fraction] = {"uniform": 0.4, "tracks": 0.4, "crossing": 0.2}
+    sigma_t_ps: FloatRange = 70.0
+    t0_sigma_ns: Annotated[float, Field(ge=0)] = 0.0
+    momentum_gev: Annotated[tuple[float, float], BeforeValidator(ordered)] = (2.0, 10.0)
+
+
+class PatternSource(Settings):
+    """Simplified full patterns and their mixtures: the whole pattern is signal."""
+
+    kind: Literal["patterns"] = "patterns"
+    mixture: dict[
+        Literal["cross", "hemisphere", "line", "folded_v", "parabola", "blank"], Annotated[float, Field(ge=0)]
+    ]
+    """Share of each pattern; normalised, and exact over a data set of any size."""
+    points: Positive = 1000
+    """Points drawn for a cross, a line or a hemisphere."""
+    crosses: IntRange = 1
+    spread_px: Annotated[float, Field(ge=0)] = 0.0
+    max_shift: Annotated[tuple[Count, Count, Count], BeforeValidator(as_tuple)] = (40, 60, 400)
+
+
+class FileSource(Settings):
+    """Hits from files of any readable format."""
+
+    kind: Literal["files"] = "files"
+    paths: list[str] = Field(min_length=1)
+    geometry: str | None = None
+    """Name of a known detector, where the files do not say."""
+    duplicates: Literal["keep", "merge", "error"] = "keep"
+    on_bad: Literal["error", "skip"] = "error"
+    """``skip`` leaves bad events out, says how many, and fails above 1 %."""
+    columns: dict[str, str] = {}
+    """For CSV, the file's own column name by ours, e.g. ``{t: tof}``."""
+    chip_layout: Literal["single", "2x2"] = "single"
+    """Where the chips of a Timepix3 recording are; ``single``: on one another, told apart by a feature."""
+    all_signal: bool = False
+    """Take every hit as signal: for recordings without labels, to which noise is then added."""
+    window_ns: Annotated[float, Field(gt=0)] | None = None
+    gap_ns: Annotated[float, Field(gt=0)] | None = None
+    """Event building of continuous recordings (Timepix3): a fixed window, or a gap without hits."""
+    split: Literal["random", "ordered"] = "random"
+    """``ordered`` splits by position in the recording, so neighbours in time do not leak."""
+
+
+Source = Annotated[TorchSource | PatternSource | FileSource, Field(discriminator="kind")]
+
+
+class DegradationSettings(Settings):
+    """What happens to a full pattern on its way to the network: thin, smear, dropout, noise."""
+
+    thin: IntRange | None = None
+    smear: dict[Literal["x", "y", "t"], Annotated[float, Field(ge=0)]] = {}
+    """Gaussian sigma by axis, in the axis' unit (mm, mm, ns)."""
+    edge: Literal["drop", "clamp"] = "drop"
+    """What becomes of a hit smeared out of the grid."""
+    dead_pixels: Fraction = 0.0
+    noise: IntRange | None = None
+    noise_profile: Literal["uniform", "hot", "edges", "clusters", "tracks", "crossing"] = "uniform"
+
+
+class EventCounts(Settings):
+    """Events of each split; for files the share of each."""
+
+    train: Positive = 7000
+    validation: Positive = 1000
+    test: Positive = 2000
+
+
+class SplitShares(Settings):
+    """Shares of a file's events."""
+
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> SplitShares:
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError("the shares of train, validation and test must sum to 1")
+        return self
+
+
+class TrainingPart(Settings):
+    """Other events among those of training."""
+
+    share: Fraction
+    source: TorchSource
+    from_epoch: Positive = 1
+    """Before it the part is left out, and its share falls to the data's own source: a curriculum."""
+
+
+class DataSettings(Settings):
+    """Where events come from and how many."""
+
+    source: Source = TorchSource()
+    events: EventCounts = EventCounts()
+    shares: SplitShares = SplitShares()
+    fresh: bool = True
+    """Simulated sources only: new training events every epoch, never seen twice."""
+    degradation: DegradationSettings = DegradationSettings()
+    schedule: dict[int, DegradationSettings] = {}
+    """Degradation from a given epoch on: a curriculum."""
+    variety: list[TrainingPart] = []
+    """Simulated TORCH events only: parts of the training events that other settings make. Validation and test
+    events are always of ``source``."""
+    group_by_size: bool = False
+    """Training batches hold events of similar size, so that little is padded."""
+    target: Literal["signal", "full"] = "signal"
+    """What set and dense decoders learn: the signal hits of the input, or the full pattern."""

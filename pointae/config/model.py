@@ -1,0 +1,125 @@
+"""Settings of the model: encoder, latent and decoder."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from pointae.config.base import Count, Positive, Settings, Stride, as_tuple
+
+
+class PointNetSettings(Settings):
+    """PointNet with repeated global context."""
+
+    name: Literal["pointnet"] = "pointnet"
+    channels: Positive = 64
+    rounds: Positive = 4
+
+
+class AttentionSettings(Settings):
+    """Set attention over an event's hits."""
+
+    name: Literal["attention"] = "attention"
+    channels: Positive = 64
+    layers: Positive = 3
+    heads: Positive = 4
+    max_hits: Positive = 20_000
+    """Events above this are refused: the cost is quadratic in the hits of an event."""
+    proposals: Count = 0
+    """TORCH only: components of a mixture that guesses the event's tracks, an auxiliary target; 0: none."""
+
+
+class EdgeConvSettings(Settings):
+    """Edge convolution over the nearest hits in physical distance."""
+
+    name: Literal["edgeconv"] = "edgeconv"
+    channels: Positive = 32
+    layers: Positive = 2
+    neighbours: Positive = 16
+    max_hits: Positive = 20_000
+
+
+class SparseSettings(Settings):
+    """Sparse convolutional U-Net on occupied voxels."""
+
+    name: Literal["sparse"] = "sparse"
+    channels: Positive = 32
+    strides: Annotated[list[Stride], Field(min_length=1)] = [(4, 4, 32), (8, 8, 64), (16, 16, 128)]
+    """Voxel size of each level, finest first; each a multiple of the one before."""
+    engine: Literal["auto", "torch", "spconv"] = "auto"
+
+
+class Dense2dSettings(Settings):
+    """The predecessor's convolutional encoder on the image with embedded time of flight."""
+
+    name: Literal["dense2d"] = "dense2d"
+    channels: Annotated[tuple[Positive, Positive, Positive], BeforeValidator(as_tuple)] = (8, 16, 32)
+    hidden: Positive = 128
+    gap: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """r of the gapped normalisation."""
+
+
+class Dense3dSettings(Settings):
+    """Dense 3D convolutions on a coarse grid."""
+
+    name: Literal["dense3d"] = "dense3d"
+    channels: Positive = 16
+    stride: Stride = (8, 8, 64)
+
+
+Encoder = Annotated[
+    PointNetSettings | AttentionSettings | EdgeConvSettings | SparseSettings | Dense2dSettings | Dense3dSettings,
+    Field(discriminator="name"),
+]
+
+
+class LatentSettings(Settings):
+    """The code between encoder and decoder."""
+
+    name: Literal["plain", "variational"] = "plain"
+    size: Positive = 64
+
+
+class PerHitSettings(Settings):
+    """A logit for every measured hit: is it signal?"""
+
+    name: Literal["per_hit"] = "per_hit"
+    hidden: Positive = 64
+
+
+class PointSetSettings(Settings):
+    """A set of points from the code alone."""
+
+    name: Literal["point_set"] = "point_set"
+    slots: Positive = 64
+    hidden: Positive = 256
+    categories: Count = 0
+
+
+class DenseSettings(Settings):
+    """A volume of logits at a declared stride, from the code alone."""
+
+    name: Literal["dense"] = "dense"
+    stride: Stride = (8, 8, 50)
+    channels: Positive = 16
+
+
+class ImageSettings(Settings):
+    """The predecessor's decoder: an image with embedded time of flight, from the code alone."""
+
+    name: Literal["image"] = "image"
+    channels: Annotated[tuple[Positive, Positive, Positive], BeforeValidator(as_tuple)] = (32, 16, 8)
+    hidden: Positive = 128
+    gap: Annotated[float, Field(gt=0, lt=1)] = 0.25
+
+
+Decoder = Annotated[PerHitSettings | PointSetSettings | DenseSettings | ImageSettings, Field(discriminator="name")]
+
+
+class ModelSettings(Settings):
+    """encoder -> latent -> decoder."""
+
+    encoder: Encoder = PointNetSettings()
+    latent: LatentSettings = LatentSettings()
+    decoder: Decoder = PerHitSettings()

@@ -1,0 +1,67 @@
+"""Settings of losses, of the optimisation and of how a run is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pointae.config.base import Count, Positive, Settings
+
+
+class LossSettings(Settings):
+    """A named loss with its options, or a weighted sum of several."""
+
+    name: str = "bce"
+    options: dict[str, Any] = {}
+    terms: list[LossTerm] = []
+    """For ``weighted_sum``."""
+
+
+class LossTerm(Settings):
+    """One term of a weighted sum."""
+
+    name: str
+    weight: float = 1.0
+    options: dict[str, Any] = {}
+
+
+class TrainSettings(Settings):
+    """The optimisation."""
+
+    epochs: Positive = 8
+    batch_size: Positive = 64
+    loss: LossSettings = LossSettings()
+    validation_loss: LossSettings | None = None
+    """``None``: the training loss."""
+    kl_weight: Annotated[float, Field(ge=0)] = 1e-3
+    track_weight: Annotated[float, Field(ge=0)] = 0.03
+    """Of the guessed tracks' negative log density in the loss, where the encoder guesses and the truth is known."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
+    clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    average: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay a step of an exponential moving average of the weights, e.g. 0.999; validated and kept instead of
+    the last step's. ``None``: off."""
+    precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
+    patience: Positive | None = None
+    """Epochs without a better validation loss before stopping; ``None``: never."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count = 0
+    """CPU threads; 0: as many as there are cores."""
+
+
+class EvaluateSettings(Settings):
+    """How a run is judged."""
+
+    retention: Annotated[float, Field(gt=0, lt=1)] = 0.97
+    """Signal retention on validation events that fixes the run's threshold."""
+    batch_size: Positive = 250
+    pictures: Count = 8
+    """Events kept with their predictions for the viewer."""
+    baselines: list[Literal["knn_density", "dbscan", "time_window"]] = ["knn_density", "dbscan"]
+    tolerance_bins: Annotated[float, Field(gt=0)] = 0.5
+    """Of generated hits: largest abs(dt) of a right time."""
+    reach_bins: Annotated[float, Field(gt=0)] = 2.0
+    """Of generated hits: semi-axes within which a hit is near a true one, in bins of each axis."""

@@ -1,0 +1,113 @@
+"""Where an event's tracks may be: a mixture of normal distributions, guessed from the hits."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pointae.nn.segments import Padding
+
+PARAMETERS = 5
+_LARGEST_NLL = 30.0
+"""A track further off than this teaches nothing more: it would drown the others."""
+
+
+@dataclass(frozen=True)
+class TrackMixture:
+    """A mixture of K normal distributions of a track's scaled parameters, for each of B events.
+
+    Args:
+        log_weights: (B, K), normalised.
+        mean: (B, K, 5), scaled as by :func:`pointae.tracking.hypotheses.to_unit`.
+        root: (B, K, 5, 5), lower triangle with positive diagonal; root^T root is the inverse covariance.
+    """
+
+    log_weights: Tensor
+    mean: Tensor
+    root: Tensor
+
+    def negative_log_density(self, event: Tensor, unit: Tensor) -> Tensor:
+        """(T,) of scaled parameters (T, 5) of tracks of the events (T,)."""
+        root = self.root[event]
+        pull = (root @ (unit[:, None] - self.mean[event])[..., None])[..., 0]
+        log_volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        log_normal = log_volume - pull.square().sum(-1) / 2 - PARAMETERS / 2 * math.log(2 * math.pi)
+        return -torch.logsumexp(self.log_weights[event] + log_normal, -1)
+
+    def sample(self, number: int) -> Tensor:
+        """(B, number, 5) draws, the same random numbers in every event: a hit set always gives the same draws."""
+        generator = torch.Generator().manual_seed(number)
+        normal = torch.randn(number, PARAMETERS, generator=generator).to(self.mean)
+        place = (torch.arange(number, device=self.mean.device) + 0.5) / number
+        cumulated = self.log_weights.exp().cumsum(-1)
+        component = torch.searchsorted(cumulated, place.to(cumulated).expand(len(cumulated), -1).contiguous())
+        component = component.clamp(max=self.mean.shape[1] - 1)[..., None]
+        mean = self.mean.gather(1, component.expand(-1, -1, PARAMETERS))
+        root = self.root.gather(1, component[..., None].expand(-1, -1, PARAMETERS, PARAMETERS))
+        normal = normal.expand(len(mean), -1, -1)[..., None]
+        return mean + torch.linalg.solve_triangular(root, normal, upper=False)[..., 0]
+
+
+def track_loss(mixture: TrackMixture, event: Tensor, unit: Tensor) -> Tensor:
+    """Mean negative log density of true tracks, 0-d; 0 without tracks (mixture density network, Bishop 1994).
+
+    Args:
+        mixture: of B events.
+        event: (T,) int64, event of each track.
+        unit: (T, 5) scaled true parameters.
+    """
+    if not len(event):
+        return mixture.mean.sum() * 0
+    return mixture.negative_log_density(event, unit).clamp(max=_LARGEST_NLL).mean()
+
+
+class TrackMixtureHead(nn.Module):
+    """Pools an event's hits by learned queries, and guesses its tracks.
+
+    Args:
+        channels: C of a hit.
+        components: K of the mixture.
+        queries: weighted means of the hits that are taken.
+        hidden: width of the event's network.
+
+    Shapes:
+        padded hits (B, L, C) -> a mixture for each of B events.
+    """
+
+    def __init__(self, channels: int, components: int, queries: int = 8, hidden: int = 256) -> None:
+        super().__init__()
+        self.components = components
+        self.norm = nn.LayerNorm(channels)
+        self.weights = nn.Linear(channels, queries)
+        self.values = nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(queries * channels),
+            nn.Linear(queries * channels, hidden),
+            nn.GELU(),
+            nn.Linear(hidden, hidden),
+            nn.GELU(),
+        )
+        triangle = PARAMETERS * (PARAMETERS + 1) // 2
+        self.head = nn.Linear(hidden, components * (1 + PARAMETERS + triangle))
+        nn.init.normal_(self.head.bias, std=0.5)  # components begin apart
+        rows, columns = torch.tril_indices(PARAMETERS, PARAMETERS)
+        self.register_buffer("place", rows * PARAMETERS + columns, persistent=False)
+        self.place: Tensor
+
+    def forward(self, h: Tensor, padding: Padding) -> TrackMixture:
+        h = self.norm(h)
+        weights = self.weights(h).float()
+        mask = padding.attention_mask()
+        if mask is not None:
+            weights = weights.masked_fill(~mask[:, 0, 0, :, None], -torch.inf)
+        pooled = weights.softmax(1).transpose(1, 2).to(h.dtype) @ self.values(h)  # (B, Q, C)
+        numbers = self.head(self.mlp(pooled.flatten(1))).unflatten(-1, (self.components, -1))
+        numbers = numbers.double() if numbers.dtype == torch.float64 else numbers.float()
+        flat = numbers.new_zeros(*numbers.shape[:-1], PARAMETERS**2)
+        root = flat.index_copy(-1, self.place, numbers[..., 1 + PARAMETERS :]).unflatten(-1, (PARAMETERS, PARAMETERS))
+        diagonal = root.diagonal(dim1=-2, dim2=-1)
+        root = root + torch.diag_embed((diagonal + 1).exp().clamp(max=300) - diagonal)
+        return TrackMixture(numbers[..., 0].log_softmax(-1), numbers[..., 1 : 1 + PARAMETERS], root)
