@@ -21,11 +21,11 @@ from visual.static_view import save_picture
 Row = Mapping[str, Any]
 
 _LOOKS = {
-    "point_set": ("points", VERMILLION, "o"),
-    "dense": ("volume", BLUE, "s"),
-    "image": ("image", GREEN, "^"),
+    "point_set": ("points", VERMILLION, "o", -15),
+    "dense": ("volume", BLUE, "s", 7),
+    "image": ("image", GREEN, "^", 7),
 }
-"""Of each decoder: what it makes, its colour and marker."""
+"""Of each decoder: what it makes, its colour and marker, and how far above them the size of the code is written."""
 _REFERENCE_LOOKS: tuple[tuple[str, Any], ...] = ((GREY, ":"), (PURPLE, "-."), (BLACK, "--"))
 _PANELS = {
     "chamfer_space_macro": ("Chamfer distance in space [mm]", 1.0),
@@ -119,14 +119,16 @@ def _curve(axes: Any, rows: Sequence[Row], key: str, factor: float) -> None:
     """A decoder's line through its codes, each point labelled with the code's size."""
     if not rows:
         return
-    _, colour, marker = _LOOKS[rows[0]["decoder"]]
+    _, colour, marker, above = _LOOKS[rows[0]["decoder"]]
     ranked = sorted(rows, key=lambda row: row["compression_ratio"])
     x, y = [row["compression_ratio"] for row in ranked], [factor * row[key] for row in ranked]
     axes.plot(x, y, color=colour, marker=marker, markersize=5.5)
     for row, place, height in zip(ranked, x, y, strict=True):
+        # White behind the number: a reference's line may cross it.
         axes.annotate(
-            str(row["code_size"]), (place, height), xytext=(0, 6), textcoords="offset points", ha="center", color=colour
-        )
+            str(row["code_size"]), (place, height), (0, above), textcoords="offset points", ha="center", color=colour,
+            bbox={"color": "white", "pad": 0.5},
+        )  # fmt: skip
 
 
 def _reference_looks(rows: Sequence[Row]) -> dict[str, tuple[str, Any]]:
@@ -139,7 +141,7 @@ def _legend(networks: Sequence[Row], looks: Mapping[str, tuple[str, Any]]) -> li
     return [
         *(
             Line2D([], [], color=colour, marker=marker, label=f"{what}; numbers in the code")
-            for what, colour, marker in (_LOOKS[decoder] for decoder in drawn)
+            for what, colour, marker, _ in (_LOOKS[decoder] for decoder in drawn)
         ),
         *(Line2D([], [], color=colour, linestyle=line, label=name) for name, (colour, line) in looks.items()),
     ]
