@@ -29,10 +29,12 @@ from pointae.config.model import (
     ImageSettings,
     LatentSettings,
     ModelSettings,
+    PerceiverSettings,
     PerHitSettings,
     PointNetSettings,
     PointSetSettings,
     SparseSettings,
+    TrackFitSettings,
 )
 from pointae.config.training import (
     EvaluateSettings,
@@ -62,6 +64,7 @@ __all__ = [
     "ModelSettings",
     "PatternSource",
     "PerHitSettings",
+    "PerceiverSettings",
     "PointNetSettings",
     "PointSetSettings",
     "Settings",
@@ -69,6 +72,7 @@ __all__ = [
     "SparseSettings",
     "SplitShares",
     "TorchSource",
+    "TrackFitSettings",
     "TrainSettings",
     "TrainingPart",
 ]

@@ -30,6 +30,28 @@ class AttentionSettings(Settings):
     """TORCH only: components of a mixture that guesses the event's tracks, an auxiliary target; 0: none."""
 
 
+class PerceiverSettings(Settings):
+    """Tokens that read all hits of an event and tell each hit; linear in the hits."""
+
+    name: Literal["perceiver"] = "perceiver"
+    channels: Positive = 64
+    rounds: Positive = 3
+    tokens: Positive = 16
+    token_channels: Positive = 64
+
+
+class TrackFitSettings(Settings):
+    """Tracks fitted to the hits that a finder, trained before, thinks likely; TORCH only."""
+
+    name: Literal["track_fit"] = "track_fit"
+    finder: ModelSettings
+    tracks: Positive = 6
+    """Fitted to each event."""
+    guesses: Positive = 64
+    """Drawn from what the finder thinks of the tracks; from each the fit is started with many slopes and places."""
+    channels: Positive = 64
+
+
 class EdgeConvSettings(Settings):
     """Edge convolution over the nearest hits in physical distance."""
 
@@ -69,7 +91,14 @@ class Dense3dSettings(Settings):
 
 
 Encoder = Annotated[
-    PointNetSettings | AttentionSettings | EdgeConvSettings | SparseSettings | Dense2dSettings | Dense3dSettings,
+    PointNetSettings
+    | AttentionSettings
+    | PerceiverSettings
+    | TrackFitSettings
+    | EdgeConvSettings
+    | SparseSettings
+    | Dense2dSettings
+    | Dense3dSettings,
     Field(discriminator="name"),
 ]
 
@@ -123,3 +152,6 @@ class ModelSettings(Settings):
     encoder: Encoder = PointNetSettings()
     latent: LatentSettings = LatentSettings()
     decoder: Decoder = PerHitSettings()
+
+
+TrackFitSettings.model_rebuild()

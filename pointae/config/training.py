@@ -29,6 +29,9 @@ class LossTerm(Settings):
 class TrainSettings(Settings):
     """The optimisation."""
 
+    start: dict[str, str] = {}
+    """Parts of the model that begin as trained, by their name in it: a run directory or the name of shipped weights,
+    e.g. ``{encoder.finder: runs/finder}``."""
     epochs: Positive = 8
     batch_size: Positive = 64
     loss: LossSettings = LossSettings()
@@ -58,6 +61,8 @@ class EvaluateSettings(Settings):
     retention: Annotated[float, Field(gt=0, lt=1)] = 0.97
     """Signal retention on validation events that fixes the run's threshold."""
     batch_size: Positive = 250
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the arithmetic that scores hits; fp64 where that was trained in."""
     pictures: Count = 8
     """Events kept with their predictions for the viewer."""
     baselines: list[Literal["knn_density", "dbscan", "time_window"]] = ["knn_density", "dbscan"]

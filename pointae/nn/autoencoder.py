@@ -20,6 +20,8 @@ from pointae.nn.track_mixture import TrackMixture
 ENCODERS = {
     "pointnet": "pointae.nn.pointnet:PointNetEncoder",
     "attention": "pointae.nn.attention:AttentionEncoder",
+    "track_fit": "pointae.nn.track_fit:TrackFitEncoder",
+    "perceiver": "pointae.nn.perceiver:PerceiverEncoder",
     "edgeconv": "pointae.nn.edgeconv:EdgeConvEncoder",
     "sparse": "pointae.nn.sparse_encoder:SparseEncoder",
     "dense2d": "pointae.nn.dense2d:Dense2dEncoder",

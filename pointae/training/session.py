@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config, load_config
 from pointae.data.events import EventData
 from pointae.environment import gather_environment
-from pointae.errors import StorageError
+from pointae.errors import ConfigError, StorageError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
@@ -24,9 +24,11 @@ from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
 from pointae.thresholds import thresholds_by_retention
+from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint, load_checkpoint
 from pointae.training.loop import Row, train
+from pointae.weights import load_weights
 
 Draw = Callable[[Path, Path, str], Any]
 
@@ -35,6 +37,24 @@ def build_model(config: Config, data: EventData) -> Autoencoder:
     """The model of a config, initialised from its seed."""
     torch.manual_seed(config.seed)
     return Autoencoder(config.model, data.geometry, len(data.feature_names))
+
+
+def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
+    """Fill parts of a model with what was trained before.
+
+    Args:
+        model: not trained yet.
+        start: run directory or name of shipped weights, by the part's name in the model.
+
+    Raises:
+        ConfigError: the model has no such part.
+        CheckpointError: no such weights, or they do not fit the part.
+    """
+    parts = dict(model.named_modules())
+    for name, trained in start.items():
+        if name not in parts:
+            raise ConfigError(f"the model has no part '{name}'", where="train.start")
+        load_weights(parts[name], open_trained(trained).weights)
 
 
 def train_run(config: Config, parent: str | Path, draw: Draw | None = None, command: str | None = None) -> RunDirectory:
@@ -52,6 +72,7 @@ def train_run(config: Config, parent: str | Path, draw: Draw | None = None, comm
         NonFiniteError, StorageError: as :func:`~pointae.training.loop.train`.
     """
     parts = _build(config)
+    start_parts(parts.model, config.train.start)
     run = RunDirectory.create(Path(parent), config.name)
     run.update_record(commands=[command] if command else [])
     return _train(run, config, parts, None, draw)
@@ -81,7 +102,9 @@ def resume_run(
     config = load_config(run.config_path, overrides)
     checkpoint = load_checkpoint(run)
     parts = _build(config)
-    if checkpoint is not None:
+    if checkpoint is None:
+        start_parts(parts.model, config.train.start)
+    else:
         forced = check_agreement(checkpoint, parts.origin, run, force)
         run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
     if overrides:  # without any, the recipe is what it was: a stop changes nothing

@@ -1,0 +1,115 @@
+"""A few tokens that read all hits of an event, think, and tell each hit: wide where it is done once an event."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pointae.config import PerceiverSettings
+from pointae.geometry import DetectorGeometry
+from pointae.hits import HitBatch
+from pointae.nn.embedding import HitEmbedding
+from pointae.nn.outputs import Encoding
+from pointae.nn.segments import Padding, similar_sizes
+
+
+class TokenMixer(nn.Module):
+    """What the tokens make of what they read: first each for itself, then all of a channel together.
+
+    After MLP-Mixer (Tolstikhin et al. 2021, arXiv:2105.01601). (B, K, D) -> (B, K, D).
+    """
+
+    def __init__(self, tokens: int, channels: int) -> None:
+        super().__init__()
+        self.norm_1, self.norm_2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.inside = nn.Sequential(nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Linear(2 * channels, channels))
+        self.across = nn.Sequential(nn.Linear(tokens, 2 * tokens), nn.ReLU(), nn.Linear(2 * tokens, tokens))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.inside(self.norm_1(tokens))
+        return tokens + self.across(self.norm_2(tokens).transpose(1, 2)).transpose(1, 2)
+
+
+class TokenRound(nn.Module):
+    """Hits to tokens and back: (B, L, C), (B, K, D) -> (B, L, C), (B, K, D).
+
+    A token takes a weighted mean of the hits, a hit a weighted mean of the tokens, inside the hidden
+    layer of its MLP. Layers of hits have neither a norm nor a bias: each would be one more pass over
+    memory, which is what a round costs; the tokens carry both.
+    """
+
+    def __init__(self, channels: int, tokens: int, token_channels: int) -> None:
+        super().__init__()
+        self.weights = nn.Linear(channels, 2 * tokens, bias=False)
+        self.read = nn.Linear(channels, token_channels)
+        self.mixer = TokenMixer(tokens, token_channels)
+        self.tell = nn.Sequential(nn.LayerNorm(token_channels), nn.Linear(token_channels, channels))
+        self.to_hidden = nn.Linear(channels, channels, bias=False)
+        self.to_hits = nn.Linear(channels, channels, bias=False)
+        nn.init.uniform_(self.to_hits.weight, -0.5 * channels**-0.5, 0.5 * channels**-0.5)
+
+    def forward(self, h: Tensor, tokens: Tensor, absent: Tensor | None) -> tuple[Tensor, Tensor]:
+        logits = self.weights(h)
+        if logits.dtype == torch.bfloat16:  # whose softmax is ten times slower than this on a CPU
+            logits = logits.float()
+        of_hits, of_tokens = logits.chunk(2, dim=-1)  # (B, L, K) each
+        if absent is not None:
+            of_hits = of_hits.masked_fill(absent, -torch.inf)
+        seen = torch.bmm(of_hits.softmax(1).to(h.dtype).transpose(1, 2), h)  # (B, K, C)
+        tokens = self.mixer(tokens + self.read(seen))
+        told = self.tell(tokens).to(h.dtype)  # (B, K, C)
+        hidden = self.to_hidden(h).baddbmm_(of_tokens.softmax(-1).to(h.dtype), told).relu_()
+        flat = torch.addmm(h.flatten(0, 1), hidden.flatten(0, 1), self.to_hits.weight.T)
+        return flat.view_as(h), tokens
+
+
+class PerceiverEncoder(nn.Module):
+    """Tokens that read the hits and are read by them, round after round; linear in the hits.
+
+    A latent bottleneck as in Perceiver (Jaegle et al. 2021, arXiv:2103.03206), with hits that hear
+    back, as from the induced points of the Set Transformer (Lee et al. 2019, arXiv:1810.00825).
+
+    Args:
+        settings: width of hits and of tokens, number of tokens and of rounds.
+        geometry: the detector's grid.
+        code_size: D.
+        in_features: C of ``hits.features``.
+
+    Shapes:
+        N hits of B events -> code (B, D), hit_features (N, channels).
+    """
+
+    def __init__(
+        self, settings: PerceiverSettings, geometry: DetectorGeometry, code_size: int, in_features: int = 0
+    ) -> None:
+        super().__init__()
+        self.hit_channels = settings.channels
+        self.embedding = HitEmbedding(geometry, in_features, settings.channels)
+        self.tokens = nn.Parameter(torch.randn(settings.tokens, settings.token_channels) / 2)
+        self.rounds = nn.ModuleList(
+            TokenRound(settings.channels, settings.tokens, settings.token_channels) for _ in range(settings.rounds)
+        )
+        self.to_code = nn.Linear(settings.tokens * settings.token_channels, code_size)
+
+    def forward(self, hits: HitBatch) -> Encoding:
+        groups = similar_sizes(hits)
+        if len(groups) <= 1:
+            return Encoding(*self.encode(hits))
+        numbered = hits.replace(hit_id=torch.arange(hits.num_hits, device=hits.device))
+        parts = [numbered.events(events) for events in groups]
+        codes, features = zip(*(self.encode(part) for part in parts), strict=True)
+        rows = torch.cat([part.present["hit_id"] for part in parts])
+        return Encoding(torch.cat(codes)[torch.cat(groups).argsort()], torch.cat(features)[rows.argsort()])
+
+    def encode(self, hits: HitBatch) -> tuple[Tensor, Tensor]:
+        """Code (B, D) and hit features (N, C) of events of similar sizes."""
+        padding = Padding(hits)
+        mask = padding.attention_mask()
+        absent = None if mask is None else ~mask[:, 0, 0, :, None]  # (B, L, 1)
+        h = self.embedding(padding.filled(hits)).unflatten(0, (hits.batch_size, padding.length))  # (B, L, C)
+        if torch.is_autocast_enabled(h.device.type):
+            h = h.to(torch.get_autocast_dtype(h.device.type))
+        tokens = self.tokens.expand(hits.batch_size, -1, -1)
+        for round_ in self.rounds:
+            h, tokens = round_(h, tokens, absent)
+        return self.to_code(tokens.flatten(1)), padding.unpad(h)

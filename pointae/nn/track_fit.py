@@ -1,0 +1,155 @@
+"""Hits judged by tracks that were fitted to them: a network finds, physics fits, a network decides."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pointae.config import TrackFitSettings
+from pointae.errors import UsageError
+from pointae.geometry import DetectorGeometry, torch_geometry
+from pointae.hits import HitBatch
+from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.outputs import Encoding
+from pointae.nn.segments import Padding, pooled
+from pointae.tracking.fit import COARSE, EXACT, FINE
+from pointae.tracking.hypotheses import from_unit, to_unit
+from pointae.tracking.paths import LightHits, emission, light_hits, trace
+from pointae.tracking.search import by_weight, fit_weights, search
+
+_SCALES = (EXACT, FINE, COARSE)
+_PAIR_FEATURES = 3 * len(_SCALES) + 4
+_TRACK_FEATURES = 6
+_FURTHEST = 20.0
+"""Half squared standard deviations beyond which it does not matter how far a hit is from a track."""
+_LENGTH = 3000.0
+"""mm, a usual path."""
+_AT_ONCE = 8
+"""Events fitted together: their arrays stay in the processor's cache."""
+
+
+class TrackFitEncoder(nn.Module):
+    """Hits with what fitted tracks say of them.
+
+    A finder, a network that was trained before (``train.start``) and stays as it is, scores the hits and
+    guesses the tracks; :func:`pointae.tracking.search.search` fits tracks to the likely hits; a network
+    reads, for each hit, how each fitted track explains it. Linear in the hits, but for the finder.
+
+    Args:
+        settings: the finder, number of tracks and guesses, width.
+        geometry: the TORCH grid.
+        code_size: D.
+        in_features: C of ``hits.features``.
+
+    Shapes:
+        N hits of B events -> code (B, D), hit_features (N, channels).
+
+    Raises:
+        UsageError: another grid, or a finder that does not guess tracks.
+    """
+
+    def __init__(
+        self, settings: TrackFitSettings, geometry: DetectorGeometry, code_size: int, in_features: int = 0
+    ) -> None:
+        super().__init__()
+        if geometry != torch_geometry():
+            raise UsageError(f"tracks are fitted on the TORCH grid only, not on '{geometry.name}'")
+        if not getattr(settings.finder.encoder, "proposals", 0):
+            raise UsageError("the finder of track_fit must guess tracks", fix="set its encoder's proposals, e.g. to 16")
+        self.tracks, self.guesses = settings.tracks, settings.guesses
+        self.hit_channels = settings.channels
+        self.finder = Autoencoder(settings.finder, geometry, in_features).requires_grad_(False)
+        self.reader = TrackReader(self.finder.encoder.hit_channels + 1, settings.channels)
+        self.norm = nn.LayerNorm(settings.channels)
+        self.to_code = nn.Linear(2 * settings.channels, code_size)
+
+    def train(self, mode: bool = True) -> TrackFitEncoder:
+        """As of any module, but for the finder, which is not trained here."""
+        super().train(mode)
+        self.finder.eval()
+        return self
+
+    def forward(self, hits: HitBatch) -> Encoding:
+        encoding, logits = self._find(hits)
+        assert encoding.hit_features is not None
+        features = torch.cat([encoding.hit_features, logits[:, None].to(encoding.hit_features.dtype)], 1)
+        if encoding.tracks is None:  # no hits at all
+            h = features.new_zeros(0, self.hit_channels)
+            return Encoding(self.to_code(pooled(h, hits)), h)
+        padding = Padding(hits)
+        guesses = from_unit(encoding.tracks.sample(self.guesses).float())
+        with torch.no_grad(), torch.autocast(hits.device.type, enabled=False):
+            coords = padding.pad(hits.coords)
+            weights = padding.pad(fit_weights(logits.float())[:, None])[..., 0]
+            found, gains = _in_pieces(coords, weights, guesses, self.tracks)
+            pairs = pair_features(light_hits(coords), found)  # (B, L, K, F)
+        tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
+        h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
+        return Encoding(self.to_code(pooled(h, hits)), h)
+
+    @torch.no_grad()
+    def _find(self, hits: HitBatch) -> tuple[Encoding, Tensor]:
+        """The finder's encoding and its logits (N,)."""
+        encoding = self.finder.encoder(hits)
+        z = self.finder.latent(encoding.code).z
+        return encoding, self.finder.decoder(z, encoding.hit_features, hits).hit_logits(hits)
+
+
+class TrackReader(nn.Module):
+    """Reads for each hit how each of the fitted tracks explains it.
+
+    Shapes:
+        hits (B, L, C'), pairs (B, L, K, F), tracks (B, K, 6) -> (B, L, C).
+    """
+
+    def __init__(self, hit_channels: int, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.from_hit = nn.Linear(hit_channels, channels)
+        self.from_pair = nn.Linear(_PAIR_FEATURES, channels, bias=False)
+        self.from_track = nn.Linear(_TRACK_FEATURES, channels, bias=False)
+        self.mix = nn.Linear(channels, channels)
+        self.attend = nn.Linear(channels, heads)
+        self.value = nn.Linear(channels, channels)
+        self.out = nn.Sequential(nn.Linear(2 * channels, channels), nn.GELU(), nn.Linear(channels, channels))
+
+    def forward(self, hits: Tensor, pairs: Tensor, tracks: Tensor) -> Tensor:
+        own = self.from_hit(hits)
+        h = F.gelu(own[:, :, None] + self.from_pair(pairs) + self.from_track(tracks)[:, None])
+        h = F.gelu(self.mix(h))  # (B, L, K, C)
+        weights = self.attend(h).softmax(2)[..., None]  # (B, L, K, H, 1)
+        read = (weights * self.value(h).unflatten(-1, (self.heads, -1))).sum(2).flatten(-2)
+        return own + self.out(torch.cat([own, read], -1))
+
+
+def pair_features(hits: LightHits, hypotheses: Tensor) -> Tensor:
+    """How each hypothesis explains each hit, (B, L, K, F).
+
+    At each scale the log of how well, the mean lateness and the mean excess of the index over the paths that
+    do; then the direction, side and length of these paths, and whether there is more than one.
+    """
+    paths = trace(hits, emission(hypotheses), wide=True)
+    features, finest = [], None
+    for scale in _SCALES:
+        pull = paths.late.square() * (-0.5 / scale.time**2) + paths.excess.square() * (-0.5 / scale.index**2)
+        share = pull.softmax(-1)
+        features += [
+            pull.logsumexp(-1).clamp(min=-_FURTHEST) / 5,
+            (share * paths.late).sum(-1) / scale.time,
+            (share * paths.excess).sum(-1) / scale.index,
+        ]
+        finest = share if finest is None else finest
+    assert finest is not None
+    features += [(finest * value).sum(-1) for value in (paths.kx, paths.up, paths.length / _LENGTH)]
+    features.append(finest.amax(-1))
+    return torch.stack(features, -1).clamp(-4, 4).transpose(1, 2)
+
+
+def _in_pieces(coords: Tensor, weights: Tensor, guesses: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
+    """The search, a few events at a time."""
+    likely, likeliest = by_weight(coords, weights)
+    parts = zip(likely.split(_AT_ONCE), likeliest.split(_AT_ONCE), guesses.split(_AT_ONCE), strict=True)
+    found = [search(light_hits(cells), weight, guess, tracks) for cells, weight, guess in parts]
+    hypotheses, gains = (torch.cat(values) for values in zip(*found, strict=True))
+    return hypotheses, gains

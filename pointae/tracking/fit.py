@@ -1,0 +1,110 @@
+"""The fit of hypothetical tracks to weighted hits: robust, by Gauss-Newton steps from coarse to fine.
+
+A hit is noise, or light of one of several paths. The support of a hypothesis is the log of one plus how much
+likelier light makes the hit, summed over hits by their weight: a hit that no path explains neither helps nor harms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pointae.tracking.hypotheses import CENTRE, SPREAD
+from pointae.tracking.paths import LightHits, Paths, derivatives, emission, trace
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How sharply arrivals are compared.
+
+    Args:
+        time: ns.
+        index: of refraction; the light's own spread is 0.018.
+        odds: of light to noise for a hit that a path explains exactly.
+        wide: trace the wider choice of mirror images.
+    """
+
+    time: float
+    index: float
+    odds: float
+    wide: bool
+
+
+COARSE = Scale(0.5, 0.03, 2.0, wide=False)
+MIDDLE = Scale(0.2, 0.02, 4.0, wide=False)
+FINE = Scale(0.2, 0.02, 4.0, wide=True)
+EXACT = Scale(0.1, 0.019, 10.0, wide=True)
+"""About the resolution: 70 ps, the pixel's size, and the spectrum."""
+_PRIOR_SPREAD = (250.0, 900.0, 0.3, 0.03, 1.5)
+_DAMPING = 0.02
+_LARGEST_STEP = 0.5
+"""In prior standard deviations."""
+
+
+def odds(paths: Paths, scale: Scale) -> Tensor:
+    """(B, K, L, W): how much likelier than noise a path makes a hit."""
+    pull = paths.late.square() * (-0.5 / scale.time**2) + paths.excess.square() * (-0.5 / scale.index**2)
+    return pull.exp_().mul_(scale.odds)
+
+
+def explained(hits: LightHits, hypotheses: Tensor, scale: Scale) -> Tensor:
+    """(B, K, L): odds of light to noise of each hit under each hypothesis (B, K, 5)."""
+    return odds(trace(hits, emission(hypotheses), scale.wide), scale).sum(-1)
+
+
+def best(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, number: int) -> Tensor:
+    """The ``number`` of hypotheses (B, K, 5) with most support of hits of weights (B, L)."""
+    support = (explained(hits, hypotheses, scale).log1p() * weights[:, None]).sum(-1)
+    return _rows_at(hypotheses, support.topk(min(number, hypotheses.shape[1]), 1).indices)
+
+
+def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, together: bool = False) -> Tensor:
+    """Hypotheses (B, K, 5) after one damped step towards more support.
+
+    Args:
+        hits: L of each event.
+        weights: (B, L).
+        hypotheses: (B, K, 5).
+        scale: how sharply arrivals are compared.
+        together: the hypotheses of an event share each hit, instead of each taking all of it.
+    """
+    source = emission(hypotheses)
+    paths = trace(hits, source, scale.wide)
+    share = odds(paths, scale)
+    total = share.sum(-1, keepdim=True)
+    share = share / (1 + (total.sum(1, keepdim=True) if together else total)) * weights[:, None, :, None]
+    spread = hypotheses.new_tensor(_PRIOR_SPREAD)
+    late, index = derivatives(paths, hits, source)
+    slopes = torch.cat([(late / scale.time).flatten(2, 3), (index / scale.index).flatten(2, 3)], 2) * spread
+    pulls = torch.cat([(paths.late / scale.time).flatten(2), (paths.excess / scale.index).flatten(2)], 2)
+    weighted = slopes * torch.cat([share.flatten(2)] * 2, 2)[..., None]  # (B, K, 2 L W, 5)
+    matrix = weighted.transpose(-1, -2) @ slopes
+    gradient = (weighted.transpose(-1, -2) @ pulls[..., None])[..., 0]
+    gradient = gradient + (hypotheses - hypotheses.new_tensor(CENTRE)) / spread  # the prior
+    ridge = 1 + _DAMPING * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
+    matrix = matrix + ridge[..., None, None] * torch.eye(len(SPREAD), device=matrix.device, dtype=matrix.dtype)
+    step = -torch.linalg.solve(matrix, gradient[..., None])[..., 0]
+    return hypotheses + step.clamp(-_LARGEST_STEP, _LARGEST_STEP) * spread
+
+
+def apart(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, number: int) -> tuple[Tensor, Tensor]:
+    """``number`` hypotheses (B, number, 5) that explain different hits, and the support (B, number) each adds.
+
+    Greedy: the best first, then the one that explains most of what is left.
+    """
+    light = explained(hits, hypotheses, scale)  # (B, K, L)
+    taken = torch.zeros_like(light[:, :1])
+    chosen, gains = [], []
+    for _ in range(number):
+        gain = (((1 + taken + light) / (1 + taken)).log() * weights[:, None]).sum(-1)
+        most = gain.max(1)
+        chosen.append(most.indices)
+        gains.append(most.values)
+        taken = taken + light.gather(1, most.indices[:, None, None].expand(-1, -1, light.shape[2]))
+    return _rows_at(hypotheses, torch.stack(chosen, 1)), torch.stack(gains, 1)
+
+
+def _rows_at(hypotheses: Tensor, rows: Tensor) -> Tensor:
+    return hypotheses.gather(1, rows[..., None].expand(-1, -1, hypotheses.shape[-1]))

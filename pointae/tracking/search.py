@@ -1,0 +1,66 @@
+"""The search for the tracks of an event: many starts, few survivors, from coarse to fine."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pointae.tracking.fit import COARSE, EXACT, FINE, MIDDLE, apart, best, gauss_newton
+from pointae.tracking.hough import starts
+from pointae.tracking.paths import LightHits
+
+_VOTING, _FITTING = (64, 128), (80, 320)
+"""Fewest and most hits that vote for starts, and that are fitted."""
+_FOR_VOTE, _FOR_FIT = 0.8, 1.2
+"""Hits for each unit of weight."""
+_TEMPER = 0.4
+"""Power of the odds that a hit is signal: its score and the fit rest on the same positions, so neither counts whole."""
+_STARTS, _PROMISING, _GOOD = 256, 96, 16
+
+
+def fit_weights(logits: Tensor) -> Tensor:
+    """What hits weigh in the fit, in (0, 1), from the logits of their being signal."""
+    return (_TEMPER * logits).sigmoid()
+
+
+def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Hypotheses that explain an event's hits.
+
+    Args:
+        hits: L hits of each of B events, in order of falling weight.
+        weights: (B, L), of :func:`fit_weights`; 0 where there is no hit.
+        guesses: (B, P, 5), rough hypotheses.
+        number: H, of tracks that are told apart.
+
+    Returns:
+        Hypotheses (B, H, 5), the one that explains most first, and the support (B, H) that each adds.
+    """
+    voting, votes = _most_likely(hits, weights, _FOR_VOTE, *_VOTING)
+    fitted, weights = _most_likely(hits, weights, _FOR_FIT, *_FITTING)
+    found = starts(voting, votes, guesses, _STARTS)
+    found = best(voting, votes, found, COARSE, _PROMISING)
+    found = gauss_newton(voting, votes, found, COARSE)
+    for _ in range(2):
+        found = gauss_newton(voting, votes, found, MIDDLE)
+    found, _ = apart(fitted, weights, found, MIDDLE, _GOOD)
+    for _ in range(2):
+        found = gauss_newton(fitted, weights, found, FINE)
+    found = gauss_newton(fitted, weights, found, EXACT)
+    found, _ = apart(fitted, weights, found, EXACT, number)
+    for _ in range(3):
+        found = gauss_newton(fitted, weights, found, EXACT, together=True)
+    return apart(fitted, weights, found, EXACT, number)
+
+
+def by_weight(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Hits (B, L, C) and their weights (B, L) in order of falling weight."""
+    order = torch.argsort(weights, dim=1, descending=True, stable=True)
+    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1])), weights.gather(1, order)
+
+
+def _most_likely(hits: LightHits, weights: Tensor, share: float, least: int, most: int) -> tuple[LightHits, Tensor]:
+    """The first hits of each event, as many as its own weight asks for; the rest of the columns weigh nothing."""
+    number = (share * weights.sum(1)).round().clamp(least, most)
+    length = min(int(number.max()), weights.shape[1])
+    place = torch.arange(length, device=weights.device)
+    return hits.columns(length), weights[:, :length] * (place < number[:, None])

@@ -1,0 +1,141 @@
+"""The network that judges hits by fitted tracks: what it promises of its finder, its shapes and its events."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pointae.config import (
+    AttentionSettings,
+    Config,
+    ModelSettings,
+    PointNetSettings,
+    TorchSource,
+    TrackFitSettings,
+)
+from pointae.errors import CheckpointError, ConfigError, UsageError
+from pointae.geometry import timepix3_geometry, torch_geometry
+from pointae.hits import HitBatch
+from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.track_mixture import TrackMixture, track_loss
+from pointae.simulate import simulate_events
+from pointae.training.session import start_parts
+from pointae.weights import save_weights
+
+FINDER = ModelSettings(encoder=AttentionSettings(channels=16, layers=1, heads=2, proposals=4))
+MODEL = ModelSettings(encoder=TrackFitSettings(finder=FINDER, tracks=2, guesses=4, channels=16))
+
+
+@pytest.fixture
+def model() -> Autoencoder:
+    torch.manual_seed(0)
+    return Autoencoder(MODEL, torch_geometry()).eval()
+
+
+def events(number: int = 5, **settings: object) -> HitBatch:
+    return simulate_events(TorchSource(**{"noise": 60, **settings}), 3, torch.arange(number))
+
+
+def logits(model: Autoencoder, hits: HitBatch) -> torch.Tensor:
+    with torch.no_grad():
+        return model(hits).output.hit_logits(hits)
+
+
+def test_only_what_is_not_the_finder_learns(model):
+    hits = events()
+    model.train()
+    assert not model.encoder.finder.training
+    before = {name: value.clone() for name, value in model.encoder.finder.state_dict().items()}
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
+    first = None
+    for _ in range(8):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(hits).output.logits, hits.signal.float())
+        first = first or float(loss.detach())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < first
+    after = model.encoder.finder.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    learning = [name for name, value in model.named_parameters() if value.requires_grad]
+    assert all(dict(model.named_parameters())[name].grad is not None for name in learning)
+
+
+def test_the_order_of_hits_does_not_matter(model):
+    hits = events(3)
+    order = torch.cat([hits.offsets[b] + torch.randperm(int(hits.counts[b])) for b in range(3)])
+    assert torch.allclose(logits(model, hits)[order], logits(model, hits.reordered(order)), atol=1e-3)
+
+
+def test_an_event_among_others_is_as_alone(model):
+    hits = events(4, noise=(20, 120))
+    alone = torch.cat([logits(model, hits.events([b])) for b in range(4)])
+    assert torch.allclose(logits(model, hits), alone, atol=1e-3)
+
+
+def test_events_without_hits(model):
+    hits = events(3)
+    none = hits.select(torch.zeros(hits.num_hits, dtype=torch.bool))
+    assert logits(model, none).shape == (0,)
+    gap = hits.select(hits.batch != 1)
+    assert torch.isfinite(logits(model, gap)).all()
+    assert torch.allclose(
+        logits(model, gap)[hits.batch[hits.batch != 1] == 0], logits(model, hits.events([0])), atol=1e-3
+    )
+
+
+def test_what_it_is_not_for():
+    with pytest.raises(UsageError, match="TORCH grid only"):
+        Autoencoder(MODEL, timepix3_geometry())
+    without = MODEL.model_copy(update={"encoder": TrackFitSettings(finder=ModelSettings(encoder=PointNetSettings()))})
+    with pytest.raises(UsageError, match="must guess tracks"):
+        Autoencoder(without, torch_geometry())
+
+
+def test_parts_start_as_trained(model, tmp_path, monkeypatch):
+    from pointae.runs import RunDirectory
+
+    torch.manual_seed(9)
+    finder = Autoencoder(FINDER, torch_geometry())
+    run = RunDirectory.create(tmp_path, "finder")
+    run.write_config("name: finder\nmodel:\n  encoder: {name: attention}\n")
+    run.update_record(geometry={"name": "torch"})
+    save_weights(finder, run.weights_path("best"), {})
+    start_parts(model, {"encoder.finder": str(run.path)})
+    wanted = finder.state_dict()
+    assert all(torch.equal(value, wanted[name]) for name, value in model.encoder.finder.state_dict().items())
+    with pytest.raises(ConfigError, match="no part"):
+        start_parts(model, {"encoder.seeker": str(run.path)})
+    with pytest.raises(CheckpointError, match="does not fit"):
+        start_parts(model, {"decoder": str(run.path)})
+    assert Config().train.start == {}
+
+
+def mixture() -> TrackMixture:
+    torch.manual_seed(4)
+    root = torch.randn(2, 3, 5, 5).tril() * 0.3 + torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.5, 2.5]))
+    return TrackMixture(torch.randn(2, 3).log_softmax(-1), torch.randn(2, 3, 5), root)
+
+
+def test_the_density_is_that_of_normal_distributions():
+    guess = mixture()
+    unit = torch.randn(4, 5)
+    event = torch.tensor([0, 1, 1, 0])
+    covariance = torch.linalg.inv(guess.root.transpose(-1, -2) @ guess.root)
+    for row, where in enumerate(event.tolist()):
+        parts = [
+            guess.log_weights[where, k]
+            + torch.distributions.MultivariateNormal(guess.mean[where, k], covariance[where, k]).log_prob(unit[row])
+            for k in range(3)
+        ]
+        expected = -torch.logsumexp(torch.stack(parts), 0)
+        assert float(guess.negative_log_density(event, unit)[row]) == pytest.approx(float(expected), rel=1e-3)
+    assert float(track_loss(guess, event[:0], unit[:0])) == 0
+
+
+def test_draws_have_the_moments_of_the_mixture():
+    guess = mixture()
+    drawn = guess.sample(20_000)
+    mean = (guess.log_weights.exp()[..., None] * guess.mean).sum(1)
+    assert torch.allclose(drawn.mean(1), mean, atol=0.03)
+    assert torch.equal(drawn, guess.sample(20_000))
