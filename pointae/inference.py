@@ -58,7 +58,7 @@ class Denoiser:
         """
         geometry = geometry_from_dict(trained.geometry)
         config, names = trained.config, trained.feature_names
-        precision = choose_precision(device, "fp64" if config.train.precision == "fp64" else "fp32")
+        precision = choose_precision(device, "fp64" if config.train.precision == "fp64" else config.evaluate.precision)
         model = Autoencoder(config.model, geometry, len(names)).to(precision.device, precision.dtype)
         load_weights(model, trained.weights)
         return cls(
@@ -91,7 +91,9 @@ class Denoiser:
         """The forward pass, a group of events at a time, in order."""
         for part in event_groups(hits, self.config.evaluate.batch_size, HITS_AT_ONCE):
             part = part.to(self.precision.device)
-            yield part, self.model(part)
+            with self.precision.autocast():
+                prediction = self.model(part)
+            yield part, prediction
 
     def bin_width_note(self, hits: HitBatch) -> str | None:
         """What to warn of when the hits' bins are not as wide as those trained on; ``None`` if equal."""

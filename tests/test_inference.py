@@ -1,6 +1,7 @@
 """A trained run at work on hits and on files."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from pointae.geometry import deepclean3d_geometry, even_geometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser, denoise, denoise_file, event_groups
 from pointae.io import read_hits, write_hits
+from pointae.precision import choose_precision
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
+from pointae.trained import open_trained
 from pointae.training.session import train_run
 
 SMALL = [
@@ -45,6 +48,17 @@ def test_groups_of_events_do_not_change_the_scores(run, hits):
     together = denoiser(hits).score
     alone = torch.cat([denoiser(hits.events([i])).score for i in range(hits.batch_size)])
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_half_precision_is_asked_for_by_the_config_and_keeps_the_scores(run, hits):
+    trained = open_trained(run.path)
+    evaluate = trained.config.evaluate.model_copy(update={"precision": "bf16"})
+    half = Denoiser.of(replace(trained, config=trained.config.model_copy(update={"evaluate": evaluate})))
+    assert half.precision.name == choose_precision("auto", "bf16").name
+    assert Denoiser.of(trained).precision.name == "fp32"
+    difference = (half(hits).score - Denoiser.of(trained)(hits).score).abs().max()
+    assert difference < 0.02
+    assert (difference > 0) == (half.precision.name == "bf16")
 
 
 def test_event_groups_cover_every_event_once():

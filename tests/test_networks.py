@@ -12,16 +12,19 @@ from torch import Tensor
 from pointae import config
 from pointae.config import LatentSettings, LossSettings, ModelSettings
 from pointae.errors import ConfigError, DataError
-from pointae.geometry import torch_geometry
+from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.losses import build_loss
 from pointae.nn.autoencoder import DECODERS, ENCODERS, Autoencoder
+from pointae.nn.embedding import MAX_TABLE, HitEmbedding
+from pointae.nn.segments import Padding, segment_max, segment_mean, similar_sizes
 from pointae.optional import is_installed
 
 STRIDES = [(8, 8, 64), (16, 16, 128)]
 ENCODER = {
     "pointnet": config.PointNetSettings(channels=8, rounds=2),
     "attention": config.AttentionSettings(channels=8, layers=2, heads=2),
+    "perceiver": config.PerceiverSettings(channels=8, rounds=2, tokens=4, token_channels=8),
     "edgeconv": config.EdgeConvSettings(channels=8, neighbours=4),
     "sparse_torch": config.SparseSettings(channels=8, strides=STRIDES, engine="torch"),
     "sparse_spconv": config.SparseSettings(channels=8, strides=STRIDES, engine="spconv"),
@@ -225,3 +228,65 @@ def test_a_wrong_name_lists_the_known_ones(part, known):
     settings = ModelSettings().model_copy(update={part: wrong})
     with pytest.raises(ConfigError, match=f"unknown {part} 'pointnot' .*known: {', '.join(sorted(known))}"):
         Autoencoder(settings, torch_geometry())
+
+
+@pytest.mark.parametrize("features", [0, 1, 2])
+@pytest.mark.parametrize("geometry", [torch_geometry(), even_geometry((5, 1, 700))], ids=["torch", "even"])
+def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, features):
+    torch.manual_seed(1)
+    hits = random_hits([40, 0, 9], geometry=geometry, features=features)
+    embedding = HitEmbedding(geometry, features, 6)
+    gradients = []
+    for way in (embedding, embedding.computed):
+        embedding.zero_grad()
+        result = way(hits)
+        (result * torch.arange(6)).square().sum().backward()
+        gradients.append([result.detach()] + [parameter.grad for parameter in embedding.parameters()])
+    for looked_up, computed in zip(*gradients, strict=True):
+        torch.testing.assert_close(looked_up, computed, rtol=2e-4, atol=2e-4 * float(computed.abs().max()))
+
+
+def test_hits_of_another_grid_or_a_grid_of_many_bins_are_embedded_one_by_one():
+    geometry = even_geometry((4, 4, 8))
+    embedding = HitEmbedding(geometry, 0, 6)
+    other = even_geometry((4, 4, 8), bin_widths=(1.0, 1.0, 0.5))
+    hits = random_hits([20], geometry=other)
+    assert torch.equal(embedding(hits), embedding.computed(hits))
+    assert not torch.allclose(embedding(hits), embedding(hits.replace(geometry=geometry)))
+    wide = HitEmbedding(even_geometry((4, 4, MAX_TABLE)), 0, 6)
+    assert not wide.has_table
+    assert wide(random_hits([3], geometry=wide.geometry)).shape == (3, 6)
+
+
+@pytest.mark.parametrize("sizes", [[3, 3, 3, 3], [5, 0, 1, 6], [0, 0], [], [4]])
+def test_pooling_is_that_of_each_event_by_itself(sizes):
+    hits = random_hits(sizes)
+    values = torch.randn(hits.num_hits, 2, generator=torch.Generator().manual_seed(3))
+    pieces = values.split(sizes) if sizes else []
+    means = [piece.mean(0) if len(piece) else torch.zeros(2) for piece in pieces]
+    largest = [piece.amax(0) if len(piece) else torch.zeros(2) for piece in pieces]
+    torch.testing.assert_close(segment_mean(values, hits), torch.stack([*means, torch.zeros(2)])[:-1])
+    torch.testing.assert_close(segment_max(values, hits), torch.stack([*largest, torch.zeros(2)])[:-1])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "number"), [([7, 7, 7], 1), ([1, 500, 3, 260, 0, 2], 4), ([0, 0], 1), ([], 1), ([30, 31, 29], 1)]
+)
+def test_events_padded_together_fill_half_their_slots(sizes, number):
+    hits = random_hits(sizes)
+    groups = similar_sizes(hits)
+    assert sorted(torch.cat([*groups, torch.zeros(0, dtype=torch.int64)]).tolist()) == list(range(len(sizes)))
+    for group in groups:
+        counts = hits.counts[group].clamp(min=1)
+        assert len(group) * int(counts.max() if len(group) else 0) <= 2 * int(counts.sum())
+    assert len(groups) == number
+
+
+def test_filled_slots_hold_the_hits_where_they_are_padded():
+    hits = random_hits([2, 0, 4], features=2)
+    padding = Padding(hits)
+    filled = padding.filled(hits)
+    assert filled.counts.tolist() == [4, 4, 4]
+    assert torch.equal(filled.coords[padding.slot], hits.coords)
+    assert torch.equal(filled.features[padding.slot], hits.features)
+    assert not filled.coords[~padding.mask.flatten()].any()

@@ -55,7 +55,7 @@ class PerHitDecoder(nn.Module):
         if hit_features is None:
             assert self.embedding is not None
             hit_features = self.embedding(hits)
-        h = self.from_hit(hit_features) + self.from_code(z)[hits.batch]
+        h = self.from_hit(hit_features) + self.from_code(z).index_select(0, hits.batch)
         return HitLogits(self.head(h)[:, 0].float() if h.dtype != torch.float64 else self.head(h)[:, 0])
 
 

@@ -6,12 +6,16 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pointae.geometry import DetectorGeometry
+from pointae.geometry import Axis, DetectorGeometry
 from pointae.hits import HitBatch
 
 MAX_OCTAVES = 10
 """Finest period is 2^-9 of an axis: enough for 1000 bins, and still smooth between them."""
+
+MAX_TABLE = 8192
+"""Bins of all axes together up to which each bin is embedded once, and hits look up theirs."""
 
 
 class HitEmbedding(nn.Module):
@@ -19,7 +23,8 @@ class HitEmbedding(nn.Module):
 
     Each axis contributes sines and cosines of periods 2, 1, 1/2, ... of its length down to about
     four bins (Tancik et al. 2020, arXiv:2006.10739): a plain coordinate would have to be
-    sharpened layer by layer before a network could tell 25 ps apart.
+    sharpened layer by layer before a network could tell 25 ps apart. Hits lie at bin centres and
+    the layer is linear: a hit is the sum of three rows of a table with a row for each bin.
 
     Args:
         geometry: the detector's grid.
@@ -32,10 +37,10 @@ class HitEmbedding(nn.Module):
 
     def __init__(self, geometry: DetectorGeometry, in_features: int, channels: int) -> None:
         super().__init__()
-        self.geometry = geometry
+        self.geometry, self.in_features = geometry, in_features
         rows = []
         for i, axis in enumerate(geometry.axes):
-            for octave in range(max(1, min(MAX_OCTAVES, int(math.log2(max(2, axis.bins))) - 1))):
+            for octave in range(octaves(axis)):
                 row = [0.0, 0.0, 0.0]
                 row[i] = math.pi / 2 * 2**octave
                 rows.append(row)
@@ -43,9 +48,59 @@ class HitEmbedding(nn.Module):
         self.frequencies: Tensor
         self.feature_norm = nn.LayerNorm(in_features) if in_features > 1 else nn.Identity()
         self.linear = nn.Linear(3 + 2 * len(rows) + in_features, channels)
+        self.has_table = sum(geometry.spatial_shape) <= MAX_TABLE
+        if self.has_table:
+            self._make_table(geometry)
 
     def forward(self, hits: HitBatch) -> Tensor:
+        on_table = self.has_table and (hits.geometry is self.geometry or hits.geometry == self.geometry)
+        return self.looked_up(hits) if on_table else self.computed(hits)
+
+    def computed(self, hits: HitBatch) -> Tensor:
+        """The embedding hit by hit, for hits of any grid."""
         unit = self.geometry.unit_positions(hits.pos).to(self.frequencies.dtype)  # (N, 3)
-        angles = unit @ self.frequencies  # (N, F)
         features = self.feature_norm(hits.features.to(unit.dtype))
-        return self.linear(torch.cat([unit, angles.sin(), angles.cos(), features], dim=1))
+        return self.linear(torch.cat([self.fourier(unit), features], dim=1))
+
+    def looked_up(self, hits: HitBatch) -> Tensor:
+        """The same for hits of the detector's own grid: a sine is taken for a bin, not for a hit."""
+        weight = self.linear.weight
+        with torch.autocast(weight.device.type, enabled=False):  # 25 ps are lost in half precision
+            positions = weight[:, : weight.shape[1] - self.in_features]
+            x, y, t = (part @ positions[:, columns].T for part, columns in self._table_parts())
+            table = torch.cat([x + self.linear.bias, y, t])
+            h = F.embedding_bag(hits.coords + self.first_row, table, mode="sum")
+            if self.in_features:
+                features = self.feature_norm(hits.features.to(weight.dtype))
+                h = h + features @ weight[:, -self.in_features :].T
+        return h
+
+    def fourier(self, unit: Tensor) -> Tensor:
+        """(N, 3 + 2 F) positions, their sines and their cosines, of positions (N, 3) in [-1, 1]."""
+        angles = unit @ self.frequencies  # (N, F)
+        return torch.cat([unit, angles.sin(), angles.cos()], dim=1)
+
+    def _make_table(self, geometry: DetectorGeometry) -> None:
+        """Fourier features of each axis' bins, those of the other axes left out."""
+        counts = [octaves(axis) for axis in geometry.axes]
+        total, first = sum(counts), 0
+        bins = torch.tensor([0, *geometry.spatial_shape[:2]]).cumsum(0)
+        self.register_buffer("first_row", bins.int(), persistent=False)
+        self.first_row: Tensor
+        for i, (axis, count) in enumerate(zip(geometry.axes, counts, strict=True)):
+            coords = torch.zeros(axis.bins, 3, dtype=torch.int32)
+            coords[:, i] = torch.arange(axis.bins)
+            of_axis = torch.arange(first, first + count)
+            columns = torch.cat([torch.tensor([i]), 3 + of_axis, 3 + total + of_axis])
+            values = self.fourier(geometry.unit_positions(geometry.positions(coords)))[:, columns]
+            self.register_buffer(f"bins_{i}", values, persistent=False)
+            self.register_buffer(f"columns_{i}", columns, persistent=False)
+            first += count
+
+    def _table_parts(self) -> list[tuple[Tensor, Tensor]]:
+        return [(getattr(self, f"bins_{i}"), getattr(self, f"columns_{i}")) for i in range(3)]
+
+
+def octaves(axis: Axis) -> int:
+    """Number of periods at which an axis is looked at."""
+    return max(1, min(MAX_OCTAVES, int(math.log2(max(2, axis.bins))) - 1))
