@@ -48,13 +48,12 @@ class TokenRound(nn.Module):
         self.to_hits = nn.Linear(channels, channels, bias=False)
         nn.init.uniform_(self.to_hits.weight, -0.5 * channels**-0.5, 0.5 * channels**-0.5)
 
-    def forward(self, h: Tensor, tokens: Tensor, absent: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.weights(h)
         if logits.dtype == torch.bfloat16:  # whose softmax is ten times slower than this on a CPU
             logits = logits.float()
-        of_hits, of_tokens = logits.chunk(2, dim=-1)  # (B, L, K) each
-        if absent is not None:
-            of_hits = of_hits.masked_fill(absent, -torch.inf)
+        of_hits, of_tokens = logits[..., : tokens.shape[1]], logits[..., tokens.shape[1] :]  # (B, L, K) each
+        of_hits.flatten(0, 1).index_fill_(0, absent, -torch.inf)
         seen = torch.bmm(of_hits.softmax(1).to(h.dtype).transpose(1, 2), h)  # (B, K, C)
         tokens = self.mixer(tokens + self.read(seen))
         told = self.tell(tokens).to(h.dtype)  # (B, K, C)
@@ -104,8 +103,7 @@ class PerceiverEncoder(nn.Module):
     def encode(self, hits: HitBatch) -> tuple[Tensor, Tensor]:
         """Code (B, D) and hit features (N, C) of events of similar sizes."""
         padding = Padding(hits)
-        mask = padding.attention_mask()
-        absent = None if mask is None else ~mask[:, 0, 0, :, None]  # (B, L, 1)
+        absent = padding.absent()
         h = self.embedding(padding.filled(hits)).unflatten(0, (hits.batch_size, padding.length))  # (B, L, C)
         if torch.is_autocast_enabled(h.device.type):
             h = h.to(torch.get_autocast_dtype(h.device.type))

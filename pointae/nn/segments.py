@@ -127,6 +127,11 @@ class Padding:
         flat = padded.reshape(self.batch_size * self.length, padded.shape[-1])
         return flat if self.is_full else flat.index_select(0, self.slot)
 
+    def absent(self) -> Tensor:
+        """(M,) int64, the slots b L + l without a hit in events that have hits."""
+        mask = self.attention_mask()
+        return self.slot.new_zeros(0) if mask is None else (~mask).flatten().nonzero()[:, 0]
+
     def attention_mask(self) -> Tensor | None:
         """(B, 1, 1, L) bool, true at hits; ``None`` where every slot is one.
 
