@@ -16,7 +16,7 @@ from pointae.nn.segments import Padding, pooled
 from pointae.tracking.fit import COARSE, EXACT, FINE
 from pointae.tracking.hypotheses import from_unit, to_unit
 from pointae.tracking.paths import LightHits, emission, light_hits, trace
-from pointae.tracking.search import by_weight, fit_weights, search
+from pointae.tracking.search import fit_weights, reorder, search
 
 _SCALES = (EXACT, FINE, COARSE)
 _PAIR_FEATURES = 3 * len(_SCALES) + 4
@@ -80,10 +80,10 @@ class TrackFitEncoder(nn.Module):
         padding = Padding(hits)
         guesses = from_unit(encoding.tracks.sample(self.guesses).float())
         with torch.no_grad(), torch.autocast(hits.device.type, enabled=False):
-            coords = padding.pad(hits.coords)
+            light = light_hits(padding.pad(hits.coords))
             weights = padding.pad(fit_weights(logits.float())[:, None])[..., 0]
-            found, gains = _in_pieces(coords, weights, guesses, self.tracks)
-            pairs = pair_features(light_hits(coords), found)  # (B, L, K, F)
+            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks)
+            pairs = pair_features(light, found)  # (B, L, K, F)
         tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
         h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
         return Encoding(self.to_code(pooled(h, hits)), h)
@@ -146,10 +146,9 @@ def pair_features(hits: LightHits, hypotheses: Tensor) -> Tensor:
     return torch.stack(features, -1).clamp(-4, 4).transpose(1, 2)
 
 
-def _in_pieces(coords: Tensor, weights: Tensor, guesses: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
+def _in_pieces(hits: LightHits, weights: Tensor, guesses: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
     """The search, a few events at a time."""
-    likely, likeliest = by_weight(coords, weights)
-    parts = zip(likely.split(_AT_ONCE), likeliest.split(_AT_ONCE), guesses.split(_AT_ONCE), strict=True)
-    found = [search(light_hits(cells), weight, guess, tracks) for cells, weight, guess in parts]
+    pieces = (slice(start, start + _AT_ONCE) for start in range(0, len(weights), _AT_ONCE))
+    found = [search(hits.events(piece), weights[piece], guesses[piece], tracks) for piece in pieces]
     hypotheses, gains = (torch.cat(values) for values in zip(*found, strict=True))
     return hypotheses, gains

@@ -48,6 +48,10 @@ class LightHits:
         """The first hits of each event."""
         return LightHits(*(value[:, :number] for value in vars(self).values()))
 
+    def events(self, rows: slice) -> LightHits:
+        """Some of the events."""
+        return LightHits(*(value[rows] for value in vars(self).values()))
+
 
 def light_hits(coords: Tensor) -> LightHits:
     """Light measurements of cells (B, L, 3) of the TORCH grid."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pointae.tracking.fit import COARSE, EXACT, FINE, MIDDLE, apart, best, gauss_newton
+from pointae.tracking.fit import COARSE, EXACT, FINE, MIDDLE, apart, best, explained, gauss_newton
 from pointae.tracking.hough import starts
 from pointae.tracking.paths import LightHits
 
@@ -26,6 +26,9 @@ def fit_weights(logits: Tensor) -> Tensor:
 def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Hypotheses that explain an event's hits.
 
+    Two rounds: in the second, hits count by what the first left unexplained, so that weaker tracks are found
+    beside stronger ones, and a track that was missed has a second chance.
+
     Args:
         hits: L hits of each of B events, in order of falling weight.
         weights: (B, L), of :func:`fit_weights`; 0 where there is no hit.
@@ -35,6 +38,25 @@ def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tu
     Returns:
         Hypotheses (B, H, 5), the one that explains most first, and the support (B, H) that each adds.
     """
+    first = _one_round(hits, weights, guesses, number - number // 2)
+    fitted, likely = _most_likely(hits, weights, _FOR_FIT, *_FITTING)
+    found = first
+    if number > 1:
+        left, remaining = reorder(hits, weights / (1 + explained(hits, first, EXACT).sum(1)))
+        found = torch.cat([first, _one_round(left, remaining, guesses, number // 2)], 1)
+        for _ in range(2):
+            found = gauss_newton(fitted, likely, found, EXACT, together=True)
+    return apart(fitted, likely, found, EXACT, number)
+
+
+def reorder(hits: LightHits, weights: Tensor) -> tuple[LightHits, Tensor]:
+    """Hits and their weights (B, L) in order of falling weight."""
+    order = _falling(weights)
+    return LightHits(*(value.gather(1, order) for value in vars(hits).values())), weights.gather(1, order)
+
+
+def _one_round(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> Tensor:
+    """(B, number, 5) from many starts, few survivors, from coarse to fine."""
     voting, votes = _most_likely(hits, weights, _FOR_VOTE, *_VOTING)
     fitted, weights = _most_likely(hits, weights, _FOR_FIT, *_FITTING)
     found = starts(voting, votes, guesses, _STARTS)
@@ -49,13 +71,11 @@ def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tu
     found, _ = apart(fitted, weights, found, EXACT, number)
     for _ in range(3):
         found = gauss_newton(fitted, weights, found, EXACT, together=True)
-    return apart(fitted, weights, found, EXACT, number)
+    return found
 
 
-def by_weight(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Hits (B, L, C) and their weights (B, L) in order of falling weight."""
-    order = torch.argsort(weights, dim=1, descending=True, stable=True)
-    return values.gather(1, order[..., None].expand(-1, -1, values.shape[-1])), weights.gather(1, order)
+def _falling(weights: Tensor) -> Tensor:
+    return torch.argsort(weights, dim=1, descending=True, stable=True)
 
 
 def _most_likely(hits: LightHits, weights: Tensor, share: float, least: int, most: int) -> tuple[LightHits, Tensor]:
