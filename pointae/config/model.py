@@ -47,7 +47,7 @@ class TrackFitSettings(Settings):
     finder: ModelSettings
     tracks: Positive = 6
     """Fitted to each event."""
-    guesses: Positive = 64
+    guesses: Positive = 32
     """Drawn from what the finder thinks of the tracks; from each the fit is started with many slopes and places."""
     channels: Positive = 64
 

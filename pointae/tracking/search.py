@@ -9,7 +9,7 @@ from pointae.tracking.fit import COARSE, EXACT, FINE, MIDDLE, apart, best, expla
 from pointae.tracking.hough import starts
 from pointae.tracking.paths import LightHits
 
-_VOTING, _FITTING = (64, 128), (80, 320)
+_VOTING, _FITTING = (48, 128), (80, 320)
 """Fewest and most hits that vote for starts, and that are fitted."""
 _FOR_VOTE, _FOR_FIT = 0.8, 1.2
 """Hits for each unit of weight."""

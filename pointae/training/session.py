@@ -108,7 +108,8 @@ def resume_run(
         forced = check_agreement(checkpoint, parts.origin, run, force)
         run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
     if overrides:  # without any, the recipe is what it was: a stop changes nothing
-        command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *overrides])
+        flags = ["--force"] if force else []
+        command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
         run.update_record(commands=[*run.record.get("commands", []), command])
     run.clear_temporaries()
     told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"

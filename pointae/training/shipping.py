@@ -83,7 +83,14 @@ def _in_words(config: Config, epochs: int) -> str:
     events = config.data.events.train
     fresh = f"{events * epochs:,} simulated events, none seen twice"
     count = fresh if config.data.fresh else f"{events:,} simulated events, {epochs} times each"
-    return f"{count}: {_torch_in_words(source) if isinstance(source, TorchSource) else ', '.join(source.mixture)}"
+    if not isinstance(source, TorchSource):
+        return f"{count}: {', '.join(source.mixture)}"
+    others = [
+        f"; {part.share:.0%} of them from epoch {part.from_epoch} on: {_torch_in_words(part.source)}"
+        for part in config.data.variety
+    ]
+    starts = [f"; {name} started as {Path(trained).name}" for name, trained in config.train.start.items()]
+    return "".join([count, ": ", _torch_in_words(source), *others, *starts])
 
 
 def _torch_in_words(source: TorchSource) -> str:
