@@ -49,10 +49,8 @@ class TokenRound(nn.Module):
         nn.init.uniform_(self.to_hits.weight, -0.5 * channels**-0.5, 0.5 * channels**-0.5)
 
     def forward(self, h: Tensor, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.weights(h)
-        if logits.dtype == torch.bfloat16:  # whose softmax is ten times slower than this on a CPU
-            logits = logits.float()
-        of_hits, of_tokens = logits[..., : tokens.shape[1]], logits[..., tokens.shape[1] :]  # (B, L, K) each
+        logits, count = self.weights(h), tokens.shape[1]
+        of_hits, of_tokens = widened(logits[..., :count]), widened(logits[..., count:])  # (B, L, K) each
         of_hits.flatten(0, 1).index_fill_(0, absent, -torch.inf)
         seen = torch.bmm(of_hits.softmax(1).to(h.dtype).transpose(1, 2), h)  # (B, K, C)
         tokens = self.mixer(tokens + self.read(seen))
@@ -60,6 +58,11 @@ class TokenRound(nn.Module):
         hidden = self.to_hidden(h).baddbmm_(of_tokens.softmax(-1).to(h.dtype), told).relu_()
         flat = torch.addmm(h.flatten(0, 1), hidden.flatten(0, 1), self.to_hits.weight.T)
         return flat.view_as(h), tokens
+
+
+def widened(logits: Tensor) -> Tensor:
+    """In float32 where they are in half precision, whose softmax is many times slower on a CPU."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 class PerceiverEncoder(nn.Module):
