@@ -1,4 +1,4 @@
-"""Figures of trained denoisers beside the oracle: python tools/figures.py torch-base runs/dense2d"""
+"""Figures of trained denoisers beside the oracle: python tools/figures.py [torch-base runs/mine]"""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from pointae.terminal import console, progress, run_tool
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
-    parser.add_argument("denoisers", nargs="+", metavar="DENOISER", help="run directories or names of shipped weights")
+    parser.add_argument(
+        "denoisers", nargs="*", metavar="DENOISER", help="runs or shipped weights (default: all shipped)"
+    )
     parser.add_argument("--only", choices=["table", "range", "speed"], help="one part (default: all three)")
     parser.add_argument("--events", type=int, default=5000, help="of each condition of the table (default: 5000)")
     parser.add_argument("--range-events", type=int, default=500, help="of each point of the range (default: 500)")
@@ -21,13 +23,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_intermixed_args(arguments)
-    for name in ("events", "range_events", "threads"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {getattr(options, name)}")
+    if min(options.events, options.range_events, options.threads) < 1:
+        raise UsageError("--events, --range-events and --threads must be above 0")
 
+    from pointae.shipped import shipped_names
     from pointae.trained import open_trained
 
-    found = [open_trained(name) for name in options.denoisers]
+    found = [open_trained(name) for name in options.denoisers or shipped_names()]
     import torch
 
     from pointae.analysis import figures
