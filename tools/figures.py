@@ -13,9 +13,7 @@ from pointae.terminal import console, progress, run_tool
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
-    parser.add_argument(
-        "denoisers", nargs="*", metavar="DENOISER", help="runs or shipped weights (default: all shipped)"
-    )
+    parser.add_argument("denoisers", nargs="*", metavar="DENOISER", help="run or shipped name (default: all shipped)")
     parser.add_argument("--only", choices=["table", "range", "speed"], help="one part (default: all three)")
     parser.add_argument("--events", type=int, default=5000, help="of each condition of the table (default: 5000)")
     parser.add_argument("--range-events", type=int, default=500, help="of each point of the range (default: 500)")
