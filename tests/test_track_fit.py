@@ -9,6 +9,7 @@ from pointae.config import (
     AttentionSettings,
     Config,
     ModelSettings,
+    PerceiverSettings,
     PointNetSettings,
     TorchSource,
     TrackFitSettings,
@@ -19,6 +20,8 @@ from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.track_mixture import TrackMixture, track_loss
 from pointae.simulate import simulate_events
+from pointae.simulate.torch_detector import torch_truth
+from pointae.tracking.hypotheses import hypotheses_of, to_unit
 from pointae.training.session import start_parts
 from pointae.weights import save_weights
 
@@ -109,6 +112,36 @@ def test_parts_start_as_trained(model, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="does not fit"):
         start_parts(model, {"decoder": str(run.path)})
     assert Config().train.start == {}
+
+
+FINDERS = [
+    AttentionSettings(channels=16, layers=1, heads=2, proposals=3),
+    PerceiverSettings(channels=16, rounds=2, tokens=4, token_channels=8, proposals=3),
+]
+
+
+@pytest.mark.parametrize("settings", FINDERS, ids=lambda settings: settings.name)
+def test_guesses_are_of_the_event_alone_and_learn(settings):
+    torch.manual_seed(2)
+    finder = Autoencoder(ModelSettings(encoder=settings), torch_geometry()).double().eval()
+    hits = events(6, noise=(0, 900))
+    with torch.no_grad():
+        together = finder(hits).tracks
+        alone = [finder(hits.events([b])).tracks for b in range(6)]
+    assert together.mean.shape == (6, 3, 5)
+    for name in ("log_weights", "mean", "root"):
+        parts = torch.cat([getattr(part, name) for part in alone])
+        assert torch.allclose(getattr(together, name), parts, rtol=1e-6, atol=1e-8)
+    true = to_unit(hypotheses_of(torch_truth(TorchSource(noise=(0, 900)), 3, torch.arange(6)).tracks)).double()
+    optimiser = torch.optim.AdamW(finder.parameters(), 3e-3)
+    losses = []
+    for _ in range(15):
+        loss = track_loss(finder(hits).tracks, torch.arange(6), true)
+        losses.append(float(loss.detach()))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < losses[0] - 1
 
 
 def mixture() -> TrackMixture:

@@ -38,6 +38,8 @@ class PerceiverSettings(Settings):
     rounds: Positive = 3
     tokens: Positive = 16
     token_channels: Positive = 64
+    proposals: Count = 0
+    """As of attention: components of a mixture that guesses the event's tracks."""
 
 
 class TrackFitSettings(Settings):

@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 from pointae.config import AttentionSettings
 from pointae.errors import DataError, UsageError
-from pointae.geometry import DetectorGeometry, torch_geometry
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
-from pointae.nn.track_mixture import TrackMixtureHead
+from pointae.nn.track_mixture import PooledTrackMixtureHead, refuse_other_grids
 
 
 class RotaryPositions(nn.Module):
@@ -120,10 +120,9 @@ class AttentionEncoder(nn.Module):
         self.to_code = nn.Linear(2 * settings.channels, code_size)
         self.to_tracks: nn.ModuleList | None = None
         if settings.proposals:
-            if geometry != torch_geometry():
-                raise UsageError(f"tracks are guessed on the TORCH grid only, not on '{geometry.name}'")
+            refuse_other_grids(geometry)
             block = AttentionBlock(settings.channels, settings.heads)
-            self.to_tracks = nn.ModuleList([block, TrackMixtureHead(settings.channels, settings.proposals)])
+            self.to_tracks = nn.ModuleList([block, PooledTrackMixtureHead(settings.channels, settings.proposals)])
 
     def forward(self, hits: HitBatch) -> Encoding:
         refuse_large_events(hits, self.max_hits, "attention")
@@ -136,7 +135,8 @@ class AttentionEncoder(nn.Module):
         tracks = None
         if self.to_tracks is not None and padding.length:
             block, head = self.to_tracks
-            tracks = head(block(h, unit, mask), padding)
+            assert isinstance(head, PooledTrackMixtureHead)
+            tracks = head.from_hits(block(h, unit, mask), padding)
         h = padding.unpad(self.norm(h))
         return Encoding(self.to_code(pooled(h, hits)), h, tracks)
 

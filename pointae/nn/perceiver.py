@@ -11,6 +11,7 @@ from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, similar_sizes
+from pointae.nn.track_mixture import TrackMixture, TrackMixtureHead, refuse_other_grids
 
 
 class TokenMixer(nn.Module):
@@ -92,19 +93,27 @@ class PerceiverEncoder(nn.Module):
             TokenRound(settings.channels, settings.tokens, settings.token_channels) for _ in range(settings.rounds)
         )
         self.to_code = nn.Linear(settings.tokens * settings.token_channels, code_size)
+        self.to_tracks: TrackMixtureHead | None = None
+        if settings.proposals:
+            refuse_other_grids(geometry)
+            self.to_tracks = TrackMixtureHead(settings.tokens * settings.token_channels, settings.proposals)
 
     def forward(self, hits: HitBatch) -> Encoding:
         groups = similar_sizes(hits)
         if len(groups) <= 1:
-            return Encoding(*self.encode(hits))
+            return self.encode(hits)
         numbered = hits.replace(hit_id=torch.arange(hits.num_hits, device=hits.device))
         parts = [numbered.events(events) for events in groups]
-        codes, features = zip(*(self.encode(part) for part in parts), strict=True)
-        rows = torch.cat([part.present["hit_id"] for part in parts])
-        return Encoding(torch.cat(codes)[torch.cat(groups).argsort()], torch.cat(features)[rows.argsort()])
+        encoded = [self.encode(part) for part in parts]
+        rows = torch.cat([part.present["hit_id"] for part in parts]).argsort()
+        events = torch.cat(groups).argsort()
+        features = torch.cat([part.hit_features for part in encoded if part.hit_features is not None])
+        guesses = [part.tracks for part in encoded if part.tracks is not None]
+        tracks = TrackMixture.concat(guesses).events(events) if guesses else None
+        return Encoding(torch.cat([part.code for part in encoded])[events], features[rows], tracks)
 
-    def encode(self, hits: HitBatch) -> tuple[Tensor, Tensor]:
-        """Code (B, D) and hit features (N, C) of events of similar sizes."""
+    def encode(self, hits: HitBatch) -> Encoding:
+        """Events of similar sizes."""
         padding = Padding(hits)
         absent = padding.absent()
         h = self.embedding(padding.filled(hits)).unflatten(0, (hits.batch_size, padding.length))  # (B, L, C)
@@ -113,4 +122,6 @@ class PerceiverEncoder(nn.Module):
         tokens = self.tokens.expand(hits.batch_size, -1, -1)
         for round_ in self.rounds:
             h, tokens = round_(h, tokens, absent)
-        return self.to_code(tokens.flatten(1)), padding.unpad(h)
+        event = tokens.flatten(1)
+        tracks = None if self.to_tracks is None else self.to_tracks(event)
+        return Encoding(self.to_code(event), padding.unpad(h), tracks)

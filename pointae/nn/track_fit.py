@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from pointae.config import TrackFitSettings
 from pointae.errors import UsageError
-from pointae.geometry import DetectorGeometry, torch_geometry
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
+from pointae.nn.track_mixture import refuse_other_grids
 from pointae.tracking.fit import COARSE, EXACT, FINE
 from pointae.tracking.hypotheses import from_unit, to_unit
 from pointae.tracking.paths import LightHits, emission, light_hits, trace
@@ -53,8 +54,7 @@ class TrackFitEncoder(nn.Module):
         self, settings: TrackFitSettings, geometry: DetectorGeometry, code_size: int, in_features: int = 0
     ) -> None:
         super().__init__()
-        if geometry != torch_geometry():
-            raise UsageError(f"tracks are fitted on the TORCH grid only, not on '{geometry.name}'")
+        refuse_other_grids(geometry)
         if not getattr(settings.finder.encoder, "proposals", 0):
             raise UsageError("the finder of track_fit must guess tracks", fix="set its encoder's proposals, e.g. to 16")
         self.tracks, self.guesses = settings.tracks, settings.guesses

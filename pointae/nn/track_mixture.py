@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from pointae.errors import UsageError
+from pointae.geometry import DetectorGeometry, torch_geometry
 from pointae.nn.segments import Padding
 
 PARAMETERS = 5
@@ -28,6 +31,16 @@ class TrackMixture:
     log_weights: Tensor
     mean: Tensor
     root: Tensor
+
+    @staticmethod
+    def concat(mixtures: Sequence[TrackMixture]) -> TrackMixture:
+        """The mixtures of several batches as one."""
+        columns = zip(*((part.log_weights, part.mean, part.root) for part in mixtures), strict=True)
+        return TrackMixture(*(torch.cat(column) for column in columns))
+
+    def events(self, index: Tensor) -> TrackMixture:
+        """The mixtures of events (E,), in that order."""
+        return TrackMixture(self.log_weights[index], self.mean[index], self.root[index])
 
     def negative_log_density(self, event: Tensor, unit: Tensor) -> Tensor:
         """(T,) of scaled parameters (T, 5) of tracks of the events (T,)."""
@@ -64,31 +77,33 @@ def track_loss(mixture: TrackMixture, event: Tensor, unit: Tensor) -> Tensor:
     return mixture.negative_log_density(event, unit).clamp(max=_LARGEST_NLL).mean()
 
 
+def refuse_other_grids(geometry: DetectorGeometry) -> None:
+    """Tracks are those of TORCH.
+
+    Raises:
+        UsageError: another grid.
+    """
+    if geometry != torch_geometry():
+        raise UsageError(f"tracks are guessed on the TORCH grid only, not on '{geometry.name}'")
+
+
 class TrackMixtureHead(nn.Module):
-    """Pools an event's hits by learned queries, and guesses its tracks.
+    """Guesses an event's tracks from one vector.
 
     Args:
-        channels: C of a hit.
+        channels: of the vector.
         components: K of the mixture.
-        queries: weighted means of the hits that are taken.
-        hidden: width of the event's network.
+        hidden: width of the network.
 
     Shapes:
-        padded hits (B, L, C) -> a mixture for each of B events.
+        (B, channels) -> a mixture for each of B events.
     """
 
-    def __init__(self, channels: int, components: int, queries: int = 8, hidden: int = 256) -> None:
+    def __init__(self, channels: int, components: int, hidden: int = 256) -> None:
         super().__init__()
         self.components = components
-        self.norm = nn.LayerNorm(channels)
-        self.weights = nn.Linear(channels, queries)
-        self.values = nn.Linear(channels, channels)
         self.mlp = nn.Sequential(
-            nn.LayerNorm(queries * channels),
-            nn.Linear(queries * channels, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
+            nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
         triangle = PARAMETERS * (PARAMETERS + 1) // 2
         self.head = nn.Linear(hidden, components * (1 + PARAMETERS + triangle))
@@ -97,17 +112,41 @@ class TrackMixtureHead(nn.Module):
         self.register_buffer("place", rows * PARAMETERS + columns, persistent=False)
         self.place: Tensor
 
-    def forward(self, h: Tensor, padding: Padding) -> TrackMixture:
-        h = self.norm(h)
-        weights = self.weights(h).float()
-        mask = padding.attention_mask()
-        if mask is not None:
-            weights = weights.masked_fill(~mask[:, 0, 0, :, None], -torch.inf)
-        pooled = weights.softmax(1).transpose(1, 2).to(h.dtype) @ self.values(h)  # (B, Q, C)
-        numbers = self.head(self.mlp(pooled.flatten(1))).unflatten(-1, (self.components, -1))
+    def forward(self, event: Tensor) -> TrackMixture:
+        numbers = self.head(self.mlp(event)).unflatten(-1, (self.components, -1))
         numbers = numbers.double() if numbers.dtype == torch.float64 else numbers.float()
         flat = numbers.new_zeros(*numbers.shape[:-1], PARAMETERS**2)
         root = flat.index_copy(-1, self.place, numbers[..., 1 + PARAMETERS :]).unflatten(-1, (PARAMETERS, PARAMETERS))
         diagonal = root.diagonal(dim1=-2, dim2=-1)
         root = root + torch.diag_embed((diagonal + 1).exp().clamp(max=300) - diagonal)
         return TrackMixture(numbers[..., 0].log_softmax(-1), numbers[..., 1 : 1 + PARAMETERS], root)
+
+
+class PooledTrackMixtureHead(TrackMixtureHead):
+    """Guesses an event's tracks from its hits, which learned queries pool.
+
+    Args:
+        channels: C of a hit.
+        components: K of the mixture.
+        queries: weighted means of the hits that are taken.
+
+    Shapes:
+        padded hits (B, L, C) -> a mixture for each of B events.
+    """
+
+    def __init__(self, channels: int, components: int, queries: int = 8) -> None:
+        super().__init__(queries * channels, components)
+        self.norm = nn.LayerNorm(channels)
+        self.weights = nn.Linear(channels, queries)
+        self.values = nn.Linear(channels, channels)
+
+    def from_hits(self, h: Tensor, padding: Padding) -> TrackMixture:
+        """The mixture of padded hits (B, L, C)."""
+        h = self.norm(h)
+        weights = self.weights(h).float()
+        mask = padding.attention_mask()
+        if mask is not None:
+            weights = weights.masked_fill(~mask[:, 0, 0, :, None], -torch.inf)
+        pooled = weights.softmax(1).transpose(1, 2).to(h.dtype) @ self.values(h)  # (B, Q, C)
+        mixture: TrackMixture = self(pooled.flatten(1))
+        return mixture
