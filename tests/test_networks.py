@@ -188,7 +188,7 @@ def test_any_encoder_takes_one_step_with_any_decoder(encoder, decoder):
 
 
 def test_the_pairs_are_all_there_are():
-    assert {settings.name for settings in ENCODER.values()} == set(ENCODERS)
+    assert {settings.name for settings in ENCODER.values()} == set(ENCODERS) - {"track_fit"}  # has its own tests
     assert {settings.name for settings in DECODER.values()} == set(DECODERS)
 
 
