@@ -41,6 +41,8 @@ _PRIOR_SPREAD = (250.0, 900.0, 0.3, 0.03, 1.5)
 _DAMPING = 0.02
 _LARGEST_STEP = 0.5
 """In prior standard deviations."""
+_PULLING = 2
+"""Likeliest paths of a hit that move a hypothesis; of the others nothing is left to pull."""
 
 
 def odds(paths: Paths, scale: Scale) -> Tensor:
@@ -74,6 +76,8 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
     paths = trace(hits, source, scale.wide)
     share = odds(paths, scale)
     total = share.sum(-1, keepdim=True)
+    share, ways = share.topk(_PULLING, -1)
+    paths = paths.select(ways)
     share = share / (1 + (total.sum(1, keepdim=True) if together else total)) * weights[:, None, :, None]
     spread = hypotheses.new_tensor(_PRIOR_SPREAD)
     late, index = derivatives(paths, hits, source)

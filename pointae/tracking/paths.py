@@ -124,6 +124,10 @@ class Paths:
     length: Tensor
     up: Tensor
 
+    def select(self, ways: Tensor) -> Paths:
+        """Some of the paths of each pair; ``ways`` (B, K, L, W') numbers them."""
+        return Paths(*(value.expand_as(self.late).gather(-1, ways) for value in vars(self).values()))
+
 
 def trace(hits: LightHits, source: Emission, wide: bool) -> Paths:
     """Paths by the top and the bottom edge, to the mirror images that the time suggests.
