@@ -13,6 +13,9 @@ from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, similar_sizes
 from pointae.nn.track_mixture import TrackMixture, TrackMixtureHead, refuse_other_grids
 
+_SUMMARY = 16
+"""Numbers that a token tells of the tracks: all of its channels would make the guess the largest layer by far."""
+
 
 class TokenMixer(nn.Module):
     """What the tokens make of what they read: first each for itself, then all of a channel together.
@@ -93,10 +96,11 @@ class PerceiverEncoder(nn.Module):
             TokenRound(settings.channels, settings.tokens, settings.token_channels) for _ in range(settings.rounds)
         )
         self.to_code = nn.Linear(settings.tokens * settings.token_channels, code_size)
-        self.to_tracks: TrackMixtureHead | None = None
+        self.to_tracks: nn.Sequential | None = None
         if settings.proposals:
             refuse_other_grids(geometry)
-            self.to_tracks = TrackMixtureHead(settings.tokens * settings.token_channels, settings.proposals)
+            head = TrackMixtureHead(settings.tokens * _SUMMARY, settings.proposals)
+            self.to_tracks = nn.Sequential(nn.Linear(settings.token_channels, _SUMMARY), nn.Flatten(1), head)
 
     def forward(self, hits: HitBatch) -> Encoding:
         groups = similar_sizes(hits)
@@ -122,6 +126,5 @@ class PerceiverEncoder(nn.Module):
         tokens = self.tokens.expand(hits.batch_size, -1, -1)
         for round_ in self.rounds:
             h, tokens = round_(h, tokens, absent)
-        event = tokens.flatten(1)
-        tracks = None if self.to_tracks is None else self.to_tracks(event)
-        return Encoding(self.to_code(event), padding.unpad(h), tracks)
+        tracks = None if self.to_tracks is None else self.to_tracks(tokens)
+        return Encoding(self.to_code(tokens.flatten(1)), padding.unpad(h), tracks)
