@@ -74,6 +74,7 @@ def train_run(config: Config, parent: str | Path, draw: Draw | None = None, comm
     parts = _build(config)
     start_parts(parts.model, config.train.start)
     run = RunDirectory.create(Path(parent), config.name)
+    run.write_config(dump_config(config))  # first: a directory with a config can be resumed
     run.update_record(commands=[command] if command else [])
     return _train(run, config, parts, None, draw)
 
@@ -107,6 +108,7 @@ def resume_run(
     else:
         forced = check_agreement(checkpoint, parts.origin, run, force)
         run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
+    run.write_config(dump_config(config))
     if overrides:  # without any, the recipe is what it was: a stop changes nothing
         flags = ["--force"] if force else []
         command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
@@ -139,7 +141,6 @@ def _build(config: Config) -> _Parts:
 def _train(
     run: RunDirectory, config: Config, parts: _Parts, checkpoint: Checkpoint | None, draw: Draw | None
 ) -> RunDirectory:
-    run.write_config(dump_config(config))
     _describe(run, config, parts)
 
     def drawn(rows: list[Row]) -> None:
