@@ -144,16 +144,22 @@ class EventData:
         if not chunks:
             raise _no_events(split)
         hits, target = (HitBatch.concat([getattr(c, name) for c in chunks]) for name in ("hits", "target"))
-        return Batch(hits, target, self.source.tracks(split, torch.arange(self.num_events(split)), 1))
+        tracks, first = [], 0
+        for chunk in chunks:
+            if chunk.tracks is not None:
+                tracks.append(chunk.tracks.of_events(chunk.tracks.event + first))
+            first += chunk.hits.batch_size
+        return Batch(hits, target, Tracks.concat(tracks) if tracks else None)
 
     def torch_origin(self, split: Split) -> tuple[TorchSource, int] | None:
         """Settings and seed of a split's events where they are TORCH events just as the simulator makes them.
 
-        ``event_id`` is then their number; ``None`` for other events, and for degraded ones (of training: in
-        its first epoch).
+        ``event_id`` is then their number; ``None`` for other events, for degraded ones (of training: in its
+        first epoch), and for training events of several settings.
         """
         source = self.settings.source
         untouched = self._degradation(split, epoch=1) == DegradationSettings()
+        untouched &= split != "train" or not self.settings.variety
         return (source, split_seed(self.seed, split)) if isinstance(source, TorchSource) and untouched else None
 
     def _degradation(self, split: Split, epoch: int) -> DegradationSettings:

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from pointae.errors import UsageError
 from pointae.geometry import DetectorGeometry, torch_geometry
 from pointae.nn.segments import Padding
+from pointae.tracking.hypotheses import PARAMETERS
 
-PARAMETERS = 5
+_NUMBERS = len(PARAMETERS)
 _LARGEST_NLL = 30.0
 """A track further off than this teaches nothing more: it would drown the others."""
 
@@ -47,19 +48,19 @@ class TrackMixture:
         root = self.root[event]
         pull = (root @ (unit[:, None] - self.mean[event])[..., None])[..., 0]
         log_volume = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        log_normal = log_volume - pull.square().sum(-1) / 2 - PARAMETERS / 2 * math.log(2 * math.pi)
+        log_normal = log_volume - pull.square().sum(-1) / 2 - _NUMBERS / 2 * math.log(2 * math.pi)
         return -torch.logsumexp(self.log_weights[event] + log_normal, -1)
 
     def sample(self, number: int) -> Tensor:
         """(B, number, 5) draws, the same random numbers in every event: a hit set always gives the same draws."""
         generator = torch.Generator().manual_seed(number)
-        normal = torch.randn(number, PARAMETERS, generator=generator).to(self.mean)
+        normal = torch.randn(number, _NUMBERS, generator=generator).to(self.mean)
         place = (torch.arange(number, device=self.mean.device) + 0.5) / number
         cumulated = self.log_weights.exp().cumsum(-1)
         component = torch.searchsorted(cumulated, place.to(cumulated).expand(len(cumulated), -1).contiguous())
         component = component.clamp(max=self.mean.shape[1] - 1)[..., None]
-        mean = self.mean.gather(1, component.expand(-1, -1, PARAMETERS))
-        root = self.root.gather(1, component[..., None].expand(-1, -1, PARAMETERS, PARAMETERS))
+        mean = self.mean.gather(1, component.expand(-1, -1, _NUMBERS))
+        root = self.root.gather(1, component[..., None].expand(-1, -1, _NUMBERS, _NUMBERS))
         normal = normal.expand(len(mean), -1, -1)[..., None]
         return mean + torch.linalg.solve_triangular(root, normal, upper=False)[..., 0]
 
@@ -105,21 +106,21 @@ class TrackMixtureHead(nn.Module):
         self.mlp = nn.Sequential(
             nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
-        triangle = PARAMETERS * (PARAMETERS + 1) // 2
-        self.head = nn.Linear(hidden, components * (1 + PARAMETERS + triangle))
+        triangle = _NUMBERS * (_NUMBERS + 1) // 2
+        self.head = nn.Linear(hidden, components * (1 + _NUMBERS + triangle))
         nn.init.normal_(self.head.bias, std=0.5)  # components begin apart
-        rows, columns = torch.tril_indices(PARAMETERS, PARAMETERS)
-        self.register_buffer("place", rows * PARAMETERS + columns, persistent=False)
+        rows, columns = torch.tril_indices(_NUMBERS, _NUMBERS)
+        self.register_buffer("place", rows * _NUMBERS + columns, persistent=False)
         self.place: Tensor
 
     def forward(self, event: Tensor) -> TrackMixture:
         numbers = self.head(self.mlp(event)).unflatten(-1, (self.components, -1))
         numbers = numbers.double() if numbers.dtype == torch.float64 else numbers.float()
-        flat = numbers.new_zeros(*numbers.shape[:-1], PARAMETERS**2)
-        root = flat.index_copy(-1, self.place, numbers[..., 1 + PARAMETERS :]).unflatten(-1, (PARAMETERS, PARAMETERS))
+        flat = numbers.new_zeros(*numbers.shape[:-1], _NUMBERS**2)
+        root = flat.index_copy(-1, self.place, numbers[..., 1 + _NUMBERS :]).unflatten(-1, (_NUMBERS, _NUMBERS))
         diagonal = root.diagonal(dim1=-2, dim2=-1)
         root = root + torch.diag_embed((diagonal + 1).exp().clamp(max=300) - diagonal)
-        return TrackMixture(numbers[..., 0].log_softmax(-1), numbers[..., 1 : 1 + PARAMETERS], root)
+        return TrackMixture(numbers[..., 0].log_softmax(-1), numbers[..., 1 : 1 + _NUMBERS], root)
 
 
 class PooledTrackMixtureHead(TrackMixtureHead):

@@ -60,18 +60,14 @@ def _votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
         straight = (climb / cosine + block) / reach  # (B, G, L)
         steep = up * dy * cosine + dz * sine
         for side in (1, -1):
-
-            def misfit(excess: Tensor | float, side: int = side, straight: Tensor = straight, steep: Tensor = steep):  # type: ignore[no-untyped-def]
-                group = group_index(torch.as_tensor(excess, dtype=straight.dtype, device=straight.device))
-                kl = (straight * group).clamp(max=1.0)
-                kx = side * (1 - kl.square()).clamp(min=1e-6).sqrt()
-                return excess + MEAN_INDEX - inverse_beta / (kx * dx + kl * steep).clamp(min=0.3), kx, group
-
-            first, second = misfit(_FIRST)[0], misfit(_SECOND)[0]
+            first, second = (
+                _aim(torch.full_like(straight, colour), straight, steep, side, dx, inverse_beta)[0]
+                for colour in (_FIRST, _SECOND)
+            )
             rise = second - first
             rise = torch.where(rise.abs() < 1e-3, torch.full_like(rise, 1e-3), rise)
             excess = (_FIRST - first * ((_SECOND - _FIRST) / rise)).clamp(*INDEX_RANGE)
-            miss, kx, group = misfit(excess)
+            miss, kx, group = _aim(excess, straight, steep, side, dx, inverse_beta)
             early = (straight * group - 1).clamp(min=0)
             chance = (miss / _MISS).square() + (excess / _COLOUR).square() + (early / _EARLY).square()
             weight = (chance * -0.5).exp_() * weights[:, None]
@@ -83,3 +79,13 @@ def _votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
                 inside = (cell >= 0) & (cell < _BINS)
                 votes.scatter_add_(2, cell.clamp_(0, _BINS - 1).long(), weight * inside)
     return votes
+
+
+def _aim(
+    excess: Tensor, straight: Tensor, steep: Tensor, side: int, dx: Tensor, inverse_beta: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For light of a colour: its index less the one that its angle demands, its direction in x, its group index."""
+    group = group_index(excess)
+    kl = (straight * group).clamp(max=1.0)
+    kx = side * (1 - kl.square()).clamp(min=1e-6).sqrt()
+    return excess + MEAN_INDEX - inverse_beta / (kx * dx + kl * steep).clamp(min=0.3), kx, group

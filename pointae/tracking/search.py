@@ -51,7 +51,7 @@ def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tu
 
 def reorder(hits: LightHits, weights: Tensor) -> tuple[LightHits, Tensor]:
     """Hits and their weights (B, L) in order of falling weight."""
-    order = _falling(weights)
+    order = torch.argsort(weights, dim=1, descending=True, stable=True)
     return LightHits(*(value.gather(1, order) for value in vars(hits).values())), weights.gather(1, order)
 
 
@@ -72,10 +72,6 @@ def _one_round(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -
     for _ in range(3):
         found = gauss_newton(fitted, weights, found, EXACT, together=True)
     return found
-
-
-def _falling(weights: Tensor) -> Tensor:
-    return torch.argsort(weights, dim=1, descending=True, stable=True)
 
 
 def _most_likely(hits: LightHits, weights: Tensor, share: float, least: int, most: int) -> tuple[LightHits, Tensor]:
