@@ -19,20 +19,29 @@ from pointae.geometry import timepix3_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.track_mixture import TrackMixture, track_loss
+from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
 from pointae.tracking.hypotheses import hypotheses_of, to_unit
 from pointae.training.session import start_parts
 from pointae.weights import save_weights
 
-FINDER = ModelSettings(encoder=AttentionSettings(channels=16, layers=1, heads=2, proposals=4))
-MODEL = ModelSettings(encoder=TrackFitSettings(finder=FINDER, tracks=2, guesses=4, channels=16))
+FINDERS = [
+    AttentionSettings(channels=16, layers=1, heads=2, proposals=3),
+    PerceiverSettings(channels=16, rounds=2, tokens=4, token_channels=8, proposals=3),
+]
+by_name = pytest.mark.parametrize("settings", FINDERS, ids=lambda settings: settings.name)
 
 
-@pytest.fixture
-def model() -> Autoencoder:
+def model_with(settings: AttentionSettings | PerceiverSettings) -> ModelSettings:
+    finder = ModelSettings(encoder=settings)
+    return ModelSettings(encoder=TrackFitSettings(finder=finder, tracks=2, guesses=4, channels=16))
+
+
+@pytest.fixture(params=FINDERS, ids=lambda settings: settings.name)
+def model(request) -> Autoencoder:
     torch.manual_seed(0)
-    return Autoencoder(MODEL, torch_geometry()).eval()
+    return Autoencoder(model_with(request.param), torch_geometry()).eval()
 
 
 def events(number: int = 5, **settings: object) -> HitBatch:
@@ -89,17 +98,16 @@ def test_events_without_hits(model):
 
 def test_what_it_is_not_for():
     with pytest.raises(UsageError, match="TORCH grid only"):
-        Autoencoder(MODEL, timepix3_geometry())
-    without = MODEL.model_copy(update={"encoder": TrackFitSettings(finder=ModelSettings(encoder=PointNetSettings()))})
+        Autoencoder(model_with(FINDERS[0]), timepix3_geometry())
+    without = ModelSettings(encoder=TrackFitSettings(finder=ModelSettings(encoder=PointNetSettings())))
     with pytest.raises(UsageError, match="must guess tracks"):
         Autoencoder(without, torch_geometry())
 
 
-def test_parts_start_as_trained(model, tmp_path, monkeypatch):
-    from pointae.runs import RunDirectory
-
+def test_parts_start_as_trained(tmp_path):
+    model = Autoencoder(model_with(FINDERS[0]), torch_geometry())
     torch.manual_seed(9)
-    finder = Autoencoder(FINDER, torch_geometry())
+    finder = Autoencoder(ModelSettings(encoder=FINDERS[0]), torch_geometry())
     run = RunDirectory.create(tmp_path, "finder")
     run.write_config("name: finder\nmodel:\n  encoder: {name: attention}\n")
     run.update_record(geometry={"name": "torch"})
@@ -114,13 +122,7 @@ def test_parts_start_as_trained(model, tmp_path, monkeypatch):
     assert Config().train.start == {}
 
 
-FINDERS = [
-    AttentionSettings(channels=16, layers=1, heads=2, proposals=3),
-    PerceiverSettings(channels=16, rounds=2, tokens=4, token_channels=8, proposals=3),
-]
-
-
-@pytest.mark.parametrize("settings", FINDERS, ids=lambda settings: settings.name)
+@by_name
 def test_guesses_are_of_the_event_alone_and_learn(settings):
     torch.manual_seed(2)
     finder = Autoencoder(ModelSettings(encoder=settings), torch_geometry()).double().eval()
