@@ -18,6 +18,7 @@ from pointae.optional import require
 PACKAGES = (
     "pointae", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "h5py", "pydantic", "safetensors",
     "torchmetrics", "matplotlib", "plotly", "spconv-cu120", "spconv-cu126", "open3d", "pyvista",
+    "optuna", "umap-learn",
 )  # fmt: skip
 """Distributions whose versions a run keeps, where they are installed."""
 IMPORTED = {
