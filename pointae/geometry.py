@@ -226,7 +226,17 @@ def timepix3_geometry(window_ns: float = 20e6, shape: tuple[int, int] = (256, 25
     )
 
 
-GEOMETRIES = {"torch": torch_geometry, "deepclean3d": deepclean3d_geometry, "timepix3": timepix3_geometry}
+def robot_geometry() -> DetectorGeometry:
+    """The grid that robots are built on: 11 x 11 x 11 cells (:mod:`pointae.robots`)."""
+    return even_geometry((11, 11, 11), axis_names=("x", "y", "z"), axis_units=("cell",) * 3, name="robots")
+
+
+GEOMETRIES = {
+    "torch": torch_geometry,
+    "deepclean3d": deepclean3d_geometry,
+    "timepix3": timepix3_geometry,
+    "robots": robot_geometry,
+}
 """Detectors known by name."""
 
 

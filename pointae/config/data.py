@@ -64,7 +64,27 @@ class FileSource(Settings):
     """``ordered`` splits by position in the recording, so neighbours in time do not leak."""
 
 
-Source = Annotated[TorchSource | PatternSource | FileSource, Field(discriminator="kind")]
+class RobotSource(Settings):
+    """Robots of up to eight voxels of four kinds, generated; duplicates and empty ones are left out."""
+
+    kind: Literal["robots"] = "robots"
+    robots: Positive = 27_017
+    """How many different ones are generated."""
+    subset: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training split that is used, e.g. 0.2 for a toy set; validation and test stay whole."""
+    duplicates: Fraction = 0.0
+    empties: Fraction = 0.0
+    """Shares of generated robots that repeat an earlier one or are empty, for files to be cleaned
+    (tools/simulate.py); training always cleans."""
+
+    @model_validator(mode="after")
+    def _leave_some(self) -> RobotSource:
+        if self.duplicates + self.empties >= 1:
+            raise ValueError("duplicates and empties must leave some robots: their shares must sum to less than 1")
+        return self
+
+
+Source = Annotated[TorchSource | PatternSource | FileSource | RobotSource, Field(discriminator="kind")]
 
 
 class DegradationSettings(Settings):

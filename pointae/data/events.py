@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from pointae import draws
-from pointae.config import DataSettings, DegradationSettings, FileSource, TorchSource
+from pointae.config import DataSettings, DegradationSettings, FileSource, RobotSource, TorchSource
+from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError
@@ -48,8 +49,13 @@ class Batch:
 class EventSource(Protocol):
     """Where the clean events of a split come from."""
 
-    geometry: DetectorGeometry
-    feature_names: tuple[str, ...]
+    @property
+    def geometry(self) -> DetectorGeometry:
+        """The detector's grid."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the hits' features."""
 
     def num_events(self, split: Split) -> int:
         """Events of one epoch of a split."""
@@ -61,13 +67,30 @@ class EventSource(Protocol):
         """Their true tracks, where they are known."""
 
 
+@dataclass(frozen=True)
 class StoredEvents:
-    """Events of files, split once: at random by event, or in order of recording."""
+    """Events held once as flat arrays, and split once.
 
-    def __init__(self, source: FileSource, data: DataSettings, seed: int) -> None:
-        self.hits = read_source_files(source)
-        self.geometry, self.feature_names = self.hits.geometry, self.hits.feature_names
-        self.numbers = _split_numbers(self.hits.batch_size, source, data, seed)
+    Args:
+        hits: all of them.
+        numbers: of the events of each split, (E,) int64.
+    """
+
+    hits: HitBatch
+    numbers: dict[Split, Tensor]
+
+    def __post_init__(self) -> None:
+        for split in ("train", "validation"):  # told now, not after an hour of training; a run may do without a test
+            if not len(self.numbers[split]):
+                raise _no_events(split, f" of {self.hits.batch_size}")
+
+    @property
+    def geometry(self) -> DetectorGeometry:
+        return self.hits.geometry
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self.hits.feature_names
 
     def num_events(self, split: Split) -> int:
         return len(self.numbers[split])
@@ -89,10 +112,7 @@ class EventData:
 
     def __init__(self, settings: DataSettings, seed: int) -> None:
         self.settings, self.seed = settings, seed
-        if isinstance(settings.source, FileSource):
-            self.source: EventSource = StoredEvents(settings.source, settings, seed)
-        else:
-            self.source = SimulatedEvents(settings.source, settings, seed)
+        self.source = _source_of(settings, seed)
 
     @property
     def geometry(self) -> DetectorGeometry:
@@ -176,6 +196,18 @@ class EventData:
         return views.noised, _target(views.full, views.noised, self.settings.target)
 
 
+def _source_of(data: DataSettings, seed: int) -> EventSource:
+    source = data.source
+    if isinstance(source, FileSource):
+        hits = read_source_files(source)
+        return StoredEvents(hits, _split_numbers(hits.batch_size, source, data, seed))
+    if isinstance(source, RobotSource):
+        robots = different_robots(source, seed)
+        train, validation, test = split_robots(robots.batch_size, data.shares, source.subset, seed)
+        return StoredEvents(robots, {"train": train, "validation": validation, "test": test})
+    return SimulatedEvents(source, data, seed)
+
+
 def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
     if which == "full":
         return full if full.signal is None else full.select(full.signal)
@@ -205,11 +237,7 @@ def _split_numbers(num_events: int, source: FileSource, data: DataSettings, seed
     first = round(num_events * data.shares.train)
     second = first + round(num_events * data.shares.validation)
     parts = (numbers[:first], numbers[first:second], numbers[second:])
-    split_numbers = {split: part.sort().values for split, part in zip(SPLITS, parts, strict=True)}
-    for split in ("train", "validation"):  # told now, not after an hour of training; a run may do without a test
-        if not len(split_numbers[split]):
-            raise _no_events(split, f" of {num_events}")
-    return split_numbers
+    return {split: part.sort().values for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def _no_events(split: str, of: str = "") -> DataError:

@@ -1,4 +1,4 @@
-"""Simulated events: the TORCH detector and simplified patterns."""
+"""Simulated events: the TORCH detector, simplified patterns, robots."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pointae.config import PatternSource, TorchSource
+from pointae.config import PatternSource, RobotSource, TorchSource
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.simulate.patterns import points_per_event, simulate_patterns
+from pointae.simulate.robots import simulate_robots, voxels_per_robot
 from pointae.simulate.torch_detector import photons_per_event, simulate_torch
 
 SIMULATORS: dict[str, tuple[Callable[..., HitBatch], Callable[[Any], int]]] = {
     "torch": (simulate_torch, photons_per_event),
     "patterns": (simulate_patterns, points_per_event),
+    "robots": (simulate_robots, voxels_per_robot),
 }
 """By the kind of the settings: the simulator, and about how many points it holds for an event."""
 _CHUNK_POINTS = 400_000
 """Points held at a time: enough to hide the cost of a call, few enough for the processor's cache."""
 
 
-def simulate_events(source: TorchSource | PatternSource, seed: int, index: Tensor, epoch: int = 0) -> HitBatch:
+def simulate_events(
+    source: TorchSource | PatternSource | RobotSource, seed: int, index: Tensor, epoch: int = 0
+) -> HitBatch:
     """Events of a simulated source.
 
     Each event is a pure function of the settings, the seed, the epoch and its own number: it is
@@ -36,8 +40,8 @@ def simulate_events(source: TorchSource | PatternSource, seed: int, index: Tenso
         epoch: epoch of a training with fresh events, else 0.
 
     Returns:
-        B events with ``signal``, ``track``, ``origin`` and ``event_id`` = ``index``. The hits of
-        an event are sorted by cell, one hit a cell, so their order says nothing about their origin.
+        B events with ``signal``, ``track``, ``origin`` (robots: with ``category``) and ``event_id`` = ``index``.
+        The hits of an event are sorted by cell, one hit a cell, so their order says nothing about their origin.
 
     Raises:
         DataError: ``index`` is not (B,) int64, or the settings' noise cannot be lit.

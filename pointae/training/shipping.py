@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae import shipped
-from pointae.config import Config, FileSource, TorchSource
+from pointae.config import Config, FileSource, RobotSource, TorchSource
 from pointae.errors import CheckpointError
 from pointae.inference import Denoiser
 from pointae.runs import RunDirectory
@@ -80,6 +80,8 @@ def _in_words(config: Config, epochs: int) -> str:
     if isinstance(source, FileSource):
         files = ", ".join(Path(path).name for path in source.paths)
         return f"{config.data.shares.train:.0%} of the events of files, {epochs} times each: {files}"
+    if isinstance(source, RobotSource):
+        return f"{config.data.shares.train:.0%} of {source.robots:,} generated robots, {epochs} times each"
     events = config.data.events.train
     fresh = f"{events * epochs:,} simulated events, none seen twice"
     count = fresh if config.data.fresh else f"{events:,} simulated events, {epochs} times each"
