@@ -1,10 +1,9 @@
 """One run, one directory: the only module that knows the names of files inside it.
 
-``runs/<name>/``: ``config.yaml`` (all settings), ``run.json`` (what happened), ``metrics.csv``
-(a row an epoch), ``log.txt``, ``weights/{best,last}.safetensors``, ``predictions/*.h5``,
-``evaluation/``, ``plots/``, ``views/``, ``checkpoints/epoch-0007.safetensors`` (the whole training
-state, newest few). A file ``pause`` pauses the training. ``runs/latest`` is a text file that names
-the newest.
+``runs/<name>/``: ``config.yaml`` (all settings), ``run.json`` (what happened), ``metrics.csv`` (a row an epoch),
+``outputs.csv`` (histogram of raw outputs), ``log.txt``, ``weights/{best,last}.safetensors``, ``predictions/*.h5``,
+``evaluation/*.csv``, ``plots/``, ``views/``, ``report.html``, ``checkpoints/epoch-0007.safetensors`` (the whole
+training state, newest few). A file ``pause`` pauses the training. ``runs/latest`` is a text file that names the newest.
 """
 
 from __future__ import annotations
@@ -106,6 +105,15 @@ class RunDirectory:
         """Rewrite ``metrics.csv`` whole, so that a reader never meets half a row."""
         write_table(self.metrics_path, rows)
 
+    @property
+    def outputs_path(self) -> Path:
+        """Histogram of the raw outputs on validation events."""
+        return self.path / "outputs.csv"
+
+    def write_outputs(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Rewrite ``outputs.csv`` whole; rows of :func:`~pointae.metrics.output_histogram`."""
+        write_table(self.outputs_path, rows)
+
     def log(self, line: str) -> None:
         """Append a line to ``log.txt``."""
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
@@ -175,6 +183,15 @@ class RunDirectory:
     def evaluation(self) -> Path:
         """Folder of figures and tables."""
         return self.path / "evaluation"
+
+    def evaluation_table(self, name: str) -> Path:
+        """Where the table called ``name`` of an evaluation is kept: ``"table"``, ``"events"``, ``"curves"``, ..."""
+        return self.evaluation / f"{name}.csv"
+
+    @property
+    def report(self) -> Path:
+        """The page that tells all of a run."""
+        return self.path / "report.html"
 
     @property
     def plots(self) -> Path:

@@ -74,9 +74,41 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_atomically(path, buffer.getvalue().encode())
 
 
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV: numbers as float, empty cells as ``nan``, anything else as text.
+
+    Raises:
+        CheckpointError: not there, or not readable as a CSV.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{name: _cell(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=path) from None
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file; of a folder, that of its files' names and contents in order."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(path.rglob("*.npy")):
+        if file != path:
+            digest.update(file.relative_to(path).as_posix().encode())
+        with open(file, "rb") as content:
+            while part := content.read(1 << 20):
+                digest.update(part)
+    return digest.hexdigest()
+
+
 def digest(content: bytes) -> str:
     """SHA-256, as kept beside weights and data sets."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _cell(text: str | None) -> float | str:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return str(text)
 
 
 def _finite(value: Any) -> Any:

@@ -75,6 +75,7 @@ def assert_same(run: RunDirectory, other: RunDirectory) -> None:
         assert run.weights(which).read_bytes() == other.weights(which).read_bytes()
     assert run.predictions().read_bytes() == other.predictions().read_bytes()
     assert rows_of(run) == rows_of(other)
+    assert run.outputs_path.read_bytes() == other.outputs_path.read_bytes()
     assert tensor_digest(load_checkpoint(run).tensors) == tensor_digest(load_checkpoint(other).tensors)
     for name in ("status", "threshold", "best_epoch", "epochs", "parameters"):
         assert run.record[name] == other.record[name]
@@ -84,8 +85,8 @@ def assert_same(run: RunDirectory, other: RunDirectory) -> None:
 def at_epoch(epoch: int, action):
     """A ``draw`` that acts at the end of an epoch, after all of it was saved."""
 
-    def draw(metrics: Path, picture: Path, loss: str) -> None:
-        if len(metrics.read_text().splitlines()) == epoch + 1:
+    def draw(run: RunDirectory) -> None:
+        if len(run.metrics_path.read_text().splitlines()) == epoch + 1:
             action()
 
     return draw

@@ -234,17 +234,6 @@ def test_the_tool_prints_its_files_and_refuses_events_out_of_range(tmp_path):
 # ---- plots ---------------------------------------------------------------------------------------
 
 
-def test_a_training_is_drawn_from_what_its_metrics_hold(tmp_path):
-    metrics = tmp_path / "metrics.csv"
-    metrics.write_text("epoch,train_loss,validation_loss,noise_removed_at_97\n1,0.5,0.6,0.4\n2,0.3,,0.7\n")
-    assert imread(visual.plot_training(metrics, tmp_path / "training.png", loss="acb_mse")).std() > 0.02
-    metrics.write_text("epoch,train_loss\n1,0.5\n")
-    assert visual.plot_training(metrics, tmp_path / "training.png").is_file()
-    metrics.write_text("epoch,train_loss\n")
-    with pytest.raises(DataError, match="holds no epochs"):
-        visual.plot_training(metrics, tmp_path / "training.png")
-
-
 def test_a_comparison_has_its_numbers_beside_it_best_first(tmp_path):
     rows = [
         {"name": "DBSCAN", "noise_removed_at_97": 0.3},

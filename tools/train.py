@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pointae.errors import UsageError
 from pointae.terminal import console, run_tool
+
+if TYPE_CHECKING:
+    from pointae.runs import RunDirectory
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -42,22 +46,27 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
         return
 
     from pointae.training.session import train_run
-    from visual.plots import plot_training
+    from visual.training_plots import draw_training
 
     command = shlex.join(["python", "tools/train.py", path, *overrides])
-    _tell(train_run(config, runs, draw=plot_training, command=command).path)
+    _tell(train_run(config, runs, draw=draw_training, command=command))
 
 
 def _resume(path: str, overrides: Sequence[str], force: bool) -> None:
     from pointae.training.session import resume_run
-    from visual.plots import plot_training
+    from visual.training_plots import draw_training
 
-    _tell(resume_run(path, overrides, force, draw=plot_training).path)
+    _tell(resume_run(path, overrides, force, draw=draw_training))
 
 
-def _tell(run: object) -> None:
-    console.print(f"run saved: {run}")
-    console.print(f"evaluate it:  python tools/evaluate.py {run}")
+def _tell(run: RunDirectory) -> None:
+    from visual.theme import THEMES
+    from visual.training_plots import draw_training
+
+    # Once more: the weights are now the best, and the threshold is fixed.
+    console.print(f"plots saved: {', '.join(str(path) for path in draw_training(run, THEMES))}")
+    console.print(f"run saved: {run.path}")
+    console.print(f"evaluate it:  python tools/evaluate.py {run.path}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ _HOMES = {
     "view": "visual.engines",
     "write_pictures": "visual.pictures",
     "write_before_after": "visual.pictures",
-    "plot_training": "visual.plots",
+    "draw_training": "visual.training_plots",
     "plot_comparison": "visual.plots",
 }
 __all__ = list(_HOMES)

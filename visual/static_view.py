@@ -72,7 +72,7 @@ def save_picture(figure: Figure, path: Path, dpi: int = 130) -> Path:
     """
     content = BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(content, format="png", dpi=dpi, facecolor="white")
+    figure.savefig(content, format="png", dpi=dpi)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content.getvalue())
     return path

@@ -4,6 +4,7 @@ All ratios are in [0, 1], SNR in dB; what is undefined is ``nan``, never a senti
 """
 
 from pointae.metrics.counting import DenoiseMetrics, PatternMetrics, per_event_table
+from pointae.metrics.curves import calibration, noise_removed_curve, output_histogram
 from pointae.metrics.pattern import (
     chamfer_distance,
     coverage,
@@ -17,6 +18,7 @@ from pointae.metrics.scores import cut_at_retention, noise_removed_at, purity_at
 __all__ = [
     "DenoiseMetrics",
     "PatternMetrics",
+    "calibration",
     "chamfer_distance",
     "count_hits",
     "coverage",
@@ -27,6 +29,8 @@ __all__ = [
     "iou",
     "noise_removed",
     "noise_removed_at",
+    "noise_removed_curve",
+    "output_histogram",
     "per_event_table",
     "purity",
     "purity_at_efficiency",

@@ -38,7 +38,7 @@ def cut_at_retention(score: Tensor, signal: Tensor, retention: float) -> float:
         >>> round(cut_at_retention(score, signal, 0.75), 6)
         0.2
     """
-    _check_scores(score, signal)
+    check_scores(score, signal)
     if not 0 < retention < 1:
         raise ValueError(f"retention must be in (0, 1), got {retention}")
     of_signal = score[signal].detach().double().cpu().numpy()
@@ -107,7 +107,7 @@ def roc_curve(score: Tensor, signal: Tensor) -> RocCurve:
         TypeError: if ``signal`` is not bool.
         ValueError: if the lengths differ.
     """
-    _check_scores(score, signal)
+    check_scores(score, signal)
     cuts, group = torch.unique(-score.detach().double(), return_inverse=True)
     kept_signal = torch.bincount(group[signal], minlength=len(cuts)).cumsum(0)
     kept_noise = torch.bincount(group[~signal], minlength=len(cuts)).cumsum(0)
@@ -135,7 +135,13 @@ def roc_auc(score: Tensor, signal: Tensor) -> float:
     return float(torch.trapezoid(curve.signal_kept, curve.noise_kept)) if len(score) else float("nan")
 
 
-def _check_scores(score: Tensor, signal: Tensor) -> None:
+def check_scores(score: Tensor, signal: Tensor) -> None:
+    """Refuse scores and truth that do not belong together.
+
+    Raises:
+        TypeError: if ``signal`` is not bool.
+        ValueError: if the shapes differ.
+    """
     if signal.dtype != torch.bool:
         raise TypeError(f"signal must be bool, got {signal.dtype}")
     if score.shape != signal.shape:

@@ -19,7 +19,7 @@ from pointae.config import TrainSettings
 from pointae.data.events import Batch, EventData
 from pointae.errors import NonFiniteError
 from pointae.losses import build_loss, kl_divergence
-from pointae.metrics import DenoiseMetrics
+from pointae.metrics import DenoiseMetrics, cut_at_retention, output_histogram
 from pointae.nn.autoencoder import Prediction
 from pointae.nn.track_mixture import track_loss
 from pointae.precision import Precision
@@ -33,6 +33,12 @@ from pointae.training.stepper import Loss, Stepper, to_device
 from pointae.weights import load_weights, save_state, save_weights
 
 Row = dict[str, Any]
+OnEpoch = Callable[[RunDirectory], Any]
+FIGURES = (
+    "noise_removed_at_97", "noise_removed_at_99", "roc_auc", "signal_retention", "noise_removed", "purity", "f1",
+    "snr_db_in", "snr_db_out", "events", "signal_hits", "noise_hits", "signal_kept", "noise_kept",
+)  # fmt: skip
+"""Of the validation events, in each row; what depends on a threshold is at a score of 0.5."""
 
 
 @dataclass
@@ -44,29 +50,35 @@ class History:
         best_loss: the lowest validation loss.
         best_epoch: when it was met; 0 before the first epoch.
         best_weights: of that epoch, on the CPU.
+        outputs: histogram of the last epoch's raw outputs, see :func:`~pointae.metrics.output_histogram`.
     """
 
     rows: list[Row] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    outputs: list[Row] = field(default_factory=list)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> History:
         """The history that a checkpoint ends."""
         facts = checkpoint.facts
-        return cls(facts["rows"], facts["best_loss"], facts["best_epoch"], checkpoint.part("best"))
+        rows, best, outputs = facts["rows"], checkpoint.part("best"), facts.get("outputs", [])
+        return cls(rows, facts["best_loss"], facts["best_epoch"], best, outputs)
 
-    def add(self, row: Row, model: nn.Module) -> None:
-        """Take the next epoch's row, and the weights of ``model`` if none were better."""
+    def add(self, row: Row, outputs: list[Row], model: nn.Module) -> None:
+        """Take the next epoch's row and outputs, and the weights of ``model`` if none were better."""
         self.rows.append(row)
+        self.outputs = outputs
         if row["validation_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = row["validation_loss"], row["epoch"]
             self.best_weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
     def facts(self) -> dict[str, Any]:
         """JSON-able, for a :class:`Checkpoint`."""
-        return {"rows": self.rows, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        return {
+            "rows": self.rows, "best_loss": self.best_loss, "best_epoch": self.best_epoch, "outputs": self.outputs,
+        }  # fmt: skip
 
     def out_of_patience(self, patience: int | None) -> bool:
         """Whether so many epochs have passed since the best one."""
@@ -80,7 +92,7 @@ def train(
     run: RunDirectory,
     seed: int,
     precision: Precision,
-    on_epoch: Sequence[Callable[[list[Row]], None]] = (),
+    on_epoch: Sequence[OnEpoch] = (),
     origin: Mapping[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> History:
@@ -95,7 +107,7 @@ def train(
         run: where weights, metrics and log go.
         seed: of the run.
         precision: device and arithmetic.
-        on_epoch: called with all rows so far after each epoch, e.g. to draw them.
+        on_epoch: called with ``run`` after each epoch, once all of it is saved, e.g. to draw it.
         origin: JSON-able facts of config, data and versions, kept in each checkpoint.
         checkpoint: where to go on from.
 
@@ -119,7 +131,7 @@ def train(
         while len(history.rows) < settings.epochs and not history.out_of_patience(settings.patience):
             epoch, start = len(history.rows) + 1, gate.clock()
             train_loss = stepper.epoch(data, epoch, gate)
-            figures = validate(stepper.judged, data, validation_loss, settings.batch_size, precision)
+            figures, outputs = validate(stepper.judged, data, validation_loss, settings.batch_size, precision)
             stepper.schedule.after_epoch(figures["validation_loss"])
             row = {
                 "epoch": epoch,
@@ -128,7 +140,7 @@ def train(
                 "train_loss": train_loss,
                 **figures,
             }
-            history.add(row, stepper.judged)
+            history.add(row, outputs, stepper.judged)
             tensors = {**stepper.tensors(), **named("best", history.best_weights)}
             facts = {**(origin or {}), **stepper.facts(), **history.facts()}
             save_checkpoint(run, Checkpoint(epoch, tensors, facts))
@@ -159,8 +171,10 @@ def make_loss(settings: TrainSettings, validation: bool) -> Loss:
 
 
 @torch.no_grad()
-def validate(model: nn.Module, data: EventData, loss: Loss, batch_size: int, precision: Precision) -> dict[str, float]:
-    """Validation loss and denoising figures, over all validation events."""
+def validate(
+    model: nn.Module, data: EventData, loss: Loss, batch_size: int, precision: Precision
+) -> tuple[dict[str, float], list[Row]]:
+    """Validation loss and denoising figures over all validation events, and the histogram of raw outputs."""
     model.eval()
     metrics = DenoiseMetrics(threshold=0.5)
     total, count = 0.0, 0
@@ -174,19 +188,19 @@ def validate(model: nn.Module, data: EventData, loss: Loss, batch_size: int, pre
     if not math.isfinite(total):
         raise NonFiniteError("the validation loss is not finite", fix="try a lower train.learning_rate")
     figures = metrics.compute()
-    kept = ("noise_removed_at_97", "noise_removed_at_99", "roc_auc")
-    return {"validation_loss": total / max(1, count), **{name: float(figures[name]) for name in kept}}
+    score, signal = metrics.scores()
+    row = {"validation_loss": total / max(1, count), **{name: figures[name] for name in FIGURES}}
+    return {**row, "threshold_at_97": cut_at_retention(score, signal, 0.97)}, output_histogram(score, signal)
 
 
-def _publish(
-    run: RunDirectory, history: History, model: nn.Module, on_epoch: Sequence[Callable[[list[Row]], None]]
-) -> None:
+def _publish(run: RunDirectory, history: History, model: nn.Module, on_epoch: Sequence[OnEpoch]) -> None:
     """Write what others read of a run; all of it follows from the checkpoint."""
     run.write_metrics(history.rows)
+    run.write_outputs(history.outputs)
     save_state(history.best_weights, run.weights_path("best"), {"epoch": history.best_epoch})
     save_weights(model, run.weights_path("last"), {"epoch": len(history.rows)})
     for callback in on_epoch:
-        callback(history.rows)
+        callback(run)
 
 
 def _tell(row: Row, epochs: int, run: RunDirectory) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pointae.errors import ConfigError, StorageError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
+from pointae.metrics import output_histogram
 from pointae.nn.autoencoder import Autoencoder
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
@@ -27,10 +28,8 @@ from pointae.thresholds import thresholds_by_retention
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint, load_checkpoint
-from pointae.training.loop import Row, train
+from pointae.training.loop import OnEpoch, train
 from pointae.weights import load_weights
-
-Draw = Callable[[Path, Path, str], Any]
 
 
 def build_model(config: Config, data: EventData) -> Autoencoder:
@@ -57,14 +56,15 @@ def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
         load_weights(parts[name], open_trained(trained).weights)
 
 
-def train_run(config: Config, parent: str | Path, draw: Draw | None = None, command: str | None = None) -> RunDirectory:
+def train_run(
+    config: Config, parent: str | Path, draw: OnEpoch | None = None, command: str | None = None
+) -> RunDirectory:
     """Train a config into a new run directory, and fix its threshold on validation events.
 
     Args:
         config: everything that makes the run.
         parent: folder of run directories.
-        draw: called after each epoch with the paths of ``metrics.csv`` and of the picture to draw, and
-            the name of the loss.
+        draw: called with the run after each epoch.
         command: what a user typed, kept in the record as the recipe.
 
     Raises:
@@ -80,7 +80,7 @@ def train_run(config: Config, parent: str | Path, draw: Draw | None = None, comm
 
 
 def resume_run(
-    path: str | Path, overrides: Sequence[str] = (), force: bool = False, draw: Draw | None = None
+    path: str | Path, overrides: Sequence[str] = (), force: bool = False, draw: OnEpoch | None = None
 ) -> RunDirectory:
     """Go on with a run that was stopped, killed or finished, from its last whole checkpoint.
 
@@ -139,18 +139,14 @@ def _build(config: Config) -> _Parts:
 
 
 def _train(
-    run: RunDirectory, config: Config, parts: _Parts, checkpoint: Checkpoint | None, draw: Draw | None
+    run: RunDirectory, config: Config, parts: _Parts, checkpoint: Checkpoint | None, draw: OnEpoch | None
 ) -> RunDirectory:
     _describe(run, config, parts)
-
-    def drawn(rows: list[Row]) -> None:
-        if draw is not None:
-            draw(run.metrics_path, run.plots / "training.png", config.train.loss.name)
-
+    on_epoch = [] if draw is None else [draw]
     resume = f"python tools/train.py --resume {run.path}"
     try:
         history = train(
-            parts.model, parts.data, config.train, run, config.seed, parts.precision, [drawn], parts.origin, checkpoint
+            parts.model, parts.data, config.train, run, config.seed, parts.precision, on_epoch, parts.origin, checkpoint
         )
         threshold = calibrate(parts.model, parts.data, config.evaluate, run)
     except KeyboardInterrupt:
@@ -208,6 +204,7 @@ def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, r
     thresholds = thresholds_by_retention(hits.score, hits.signal, settings.retention)
     threshold = thresholds.get(settings.retention, 0.5)
     run.update_record(threshold=threshold, retention=settings.retention, thresholds=thresholds)
+    run.write_outputs(output_histogram(hits.score, hits.signal))  # of the best weights, no longer of the last epoch's
     if settings.pictures:
         shown = hits.events(slice(0, settings.pictures))
         assert shown.score is not None
