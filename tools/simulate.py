@@ -14,12 +14,13 @@ from pointae.terminal import console, progress, run_tool
 if TYPE_CHECKING:
     from pointae.config import Config
 
+OTHERS = ("torch", "robots")
 PATTERNS = ("cross", "hemisphere", "line", "folded_v", "parabola", "blank")
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Simulate events into a file; a manifest is written beside it.")
-    parser.add_argument("config", help="a YAML config, or a kind of source: torch, or the name of a pattern")
+    parser.add_argument("config", help="a YAML config, or a kind of source: torch, robots, or the name of a pattern")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides, e.g. data.source.noise=100")
     parser.add_argument("-o", "--out", required=True, type=Path, help="file; the ending chooses the format")
     parser.add_argument("--events", type=int, help="how many (default: 1000, or all of a source of files)")
@@ -45,9 +46,9 @@ def _config(name: str, settings: Sequence[str]) -> Config:
 
     if name.endswith((".yaml", ".yml")):
         return load_config(name, settings)
-    if name not in ("torch", *PATTERNS):
-        raise unknown_name("kind of events", name, ("torch", *PATTERNS, "a config's path.yaml"))
-    source = "{kind: torch}" if name == "torch" else f"{{kind: patterns, mixture: {{{name}: 1.0}}}}"
+    if name not in (*OTHERS, *PATTERNS):
+        raise unknown_name("kind of events", name, (*OTHERS, *PATTERNS, "a config's path.yaml"))
+    source = f"{{kind: {name}}}" if name in OTHERS else f"{{kind: patterns, mixture: {{{name}: 1.0}}}}"
     # An empty file is the default config.
     return load_config(os.devnull, [f"data.source={source}", *settings])
 

@@ -65,11 +65,16 @@ class FileSource(Settings):
 
 
 class RobotSource(Settings):
-    """Robots of up to eight voxels of four kinds, generated; duplicates and empty ones are left out."""
+    """Robots of up to eight voxels of four kinds, generated or read; duplicates and empty ones are left out."""
 
     kind: Literal["robots"] = "robots"
+    paths: list[str] = []
+    """Files of robots, taken together; none: robots are generated."""
+    cache: str | None = None
+    """A native file (.h5) to keep the robots of ``paths`` in, as they are after cleaning; read instead as long as the
+    files are the same."""
     robots: Positive = 27_017
-    """How many different ones are generated."""
+    """How many different ones are generated; of files all are taken."""
     subset: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training split that is used, e.g. 0.2 for a toy set; validation and test stay whole."""
     duplicates: Fraction = 0.0
@@ -81,6 +86,8 @@ class RobotSource(Settings):
     def _leave_some(self) -> RobotSource:
         if self.duplicates + self.empties >= 1:
             raise ValueError("duplicates and empties must leave some robots: their shares must sum to less than 1")
+        if self.cache is not None and not (self.paths and self.cache.endswith(".h5")):
+            raise ValueError("a cache is a file of the ending .h5 for the robots of paths")
         return self
 
 

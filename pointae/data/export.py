@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -14,15 +13,16 @@ import numpy as np
 import torch
 
 from pointae import __version__
-from pointae.config import DataSettings, DegradationSettings, FileSource
+from pointae.config import DataSettings, DegradationSettings, FileSource, RobotSource
 from pointae.data.events import read_source_files
+from pointae.data.robots import read_robots
 from pointae.degrade import degrade
 from pointae.errors import ConfigError
 from pointae.hits import HitBatch
 from pointae.io import open_writer
 from pointae.io.summary import Summary
 from pointae.simulate import simulate_events
-from pointae.storage import write_json
+from pointae.storage import checksum, write_json
 
 View = Literal["full", "thinned", "smeared", "noised"]
 VIEWS: tuple[View, ...] = ("full", "thinned", "smeared", "noised")
@@ -69,7 +69,7 @@ def write_dataset(
     }
     summary = Summary()
     clean, events = _clean_events(settings, events, seed)
-    with open_writer(path, {"generator": recipe}) as writer:
+    with open_writer(path, {"generator": recipe}, geometry=clean(torch.arange(0)).geometry) as writer:
         for first in range(0, max(events, 1), BLOCK):
             numbers = torch.arange(first, min(first + BLOCK, events))
             hits = _seen(clean(numbers), settings.degradation, seed, numbers, view)
@@ -88,8 +88,8 @@ def _clean_events(
 ) -> tuple[Callable[[torch.Tensor], HitBatch], int]:
     """What makes clean events of given numbers, and how many there are to be."""
     source = settings.source
-    if isinstance(source, FileSource):
-        stored = read_source_files(source)
+    if isinstance(source, FileSource) or (isinstance(source, RobotSource) and source.paths):
+        stored = read_source_files(source) if isinstance(source, FileSource) else read_robots(source.paths)
         return stored.events, min(stored.batch_size, stored.batch_size if events is None else events)
     return partial(simulate_events, source, seed), DEFAULT_EVENTS if events is None else events
 
@@ -99,18 +99,6 @@ def _seen(hits: HitBatch, degradation: DegradationSettings, seed: int, numbers: 
         return hits
     degraded: HitBatch = getattr(degrade(hits, degradation, seed, 0, numbers), view)
     return degraded
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file; of a folder, that of its files' names and contents in order."""
-    digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(path.rglob("*.npy")):
-        if file != path:
-            digest.update(file.relative_to(path).as_posix().encode())
-        with open(file, "rb") as content:
-            while part := content.read(1 << 20):
-                digest.update(part)
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

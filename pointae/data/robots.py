@@ -1,35 +1,102 @@
-"""Robots for training: generated, all different, none empty, split as scikit-learn splits."""
+"""Robots for training: generated or read, all different, none empty, split as scikit-learn splits."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pointae import draws
 from pointae.config import RobotSource, SplitShares
+from pointae.errors import ConfigError, DataError
+from pointae.geometry import robot_geometry
 from pointae.hits import HitBatch
+from pointae.io import read_attributes, read_hits, write_hits
 from pointae.robots import cleaned
 from pointae.simulate import simulate_events
+from pointae.storage import checksum
 
 CHUNK = 4096
 """Robots generated at a time."""
+CLEANED = "cleaned_robots_of"
+"""Attribute of a cache: names and SHA-256 of the files that it was made of."""
 
 
 def different_robots(source: RobotSource, seed: int) -> HitBatch:
     """The robots of a source without duplicates and empty ones; the first of equal ones is kept, the order stays.
 
     Args:
-        source: how many robots, and of what make.
-        seed: of the run.
+        source: files, which are read whole, or how many robots to generate.
+        seed: of those generated.
+
+    Raises:
+        DataError: a file is not what it claims to be, or no robot is left.
+        ConfigError: the cache is a file of something else.
     """
-    robots = HitBatch.concat([simulate_events(source, seed, torch.zeros(0, dtype=torch.int64))])
-    first = 0
+    if source.paths:
+        return _cached(source) if source.cache else _read(source.paths)
+    robots, first = _generated(source, seed, 0), CHUNK
     while robots.batch_size < source.robots:
-        more = simulate_events(source, seed, torch.arange(first, first + CHUNK))
-        robots, first = cleaned(HitBatch.concat([robots, more])), first + CHUNK
+        robots, first = cleaned(HitBatch.concat([robots, _generated(source, seed, first)])), first + CHUNK
     return robots.events(slice(0, source.robots))
+
+
+def read_robots(paths: Sequence[str | Path]) -> HitBatch:
+    """All robots of files, one file after the other, as they are.
+
+    Raises:
+        DataError: a file is not what it claims to be, or holds other events.
+    """
+    parts = []
+    for path in paths:
+        robots = read_hits(path, geometry=robot_geometry())
+        if robots.category is None or robots.geometry != robot_geometry():
+            raise DataError("holds no robots: voxels with a category on a grid of 11 x 11 x 11", where=path)
+        parts.append(
+            HitBatch(robots.geometry, robots.coords, robots.offsets, category=robots.category, event_id=_ids(robots))
+        )
+    return HitBatch.concat(parts)
+
+
+def _generated(source: RobotSource, seed: int, first: int) -> HitBatch:
+    return cleaned(simulate_events(source, seed, torch.arange(first, first + CHUNK)))
+
+
+def _read(paths: Sequence[str]) -> HitBatch:
+    everything = read_robots(paths)
+    robots = cleaned(everything)
+    if not robots.batch_size:
+        raise DataError(
+            f"no robot is left of {everything.batch_size:,} rows: all are empty",
+            where=", ".join(paths),
+            fix="a cell of a robot is 1 to 4",
+        )
+    return robots
+
+
+def _cached(source: RobotSource) -> HitBatch:
+    assert source.cache is not None
+    cache = Path(source.cache)
+    files = [f"{Path(path).name} {checksum(Path(path))}" if Path(path).is_file() else path for path in source.paths]
+    if cache.is_file():
+        about = read_attributes(cache)
+        if CLEANED not in about:
+            raise ConfigError(
+                "is no cache of robots, and is left alone", where=cache, fix="name another data.source.cache"
+            )
+        if about[CLEANED] == files:
+            return read_hits(cache)
+    robots = _read(source.paths)
+    write_hits(cache, robots, {CLEANED: files})
+    return robots
+
+
+def _ids(robots: HitBatch) -> tuple[str, ...]:
+    ids = range(robots.batch_size) if robots.event_id is None else robots.event_id
+    return tuple(map(str, ids.tolist() if isinstance(ids, Tensor) else ids))
 
 
 def split_robots(robots: int, shares: SplitShares, subset: float, seed: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,6 +19,7 @@ from pointae.io.boundary import look, reading
 from pointae.io.options import ReadOptions
 
 if TYPE_CHECKING:
+    from pointae.geometry import DetectorGeometry
     from pointae.hits import HitBatch
     from pointae.io.output import HitWriter, WriteReport
 
@@ -59,7 +60,7 @@ class Format:
 
 
 _HDF5 = Format("native HDF5", "native_h5", (b"\x89HDF\r\n\x1a\n",))
-FOLDER = "folder"
+FOLDER, ROBOTS = "folder", "robots"
 FORMATS = {
     ".h5": _HDF5,
     ".hdf5": _HDF5,
@@ -69,8 +70,11 @@ FORMATS = {
     ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",), holds_decisions=False),
     ".tpx3": Format("a Timepix3 recording", "timepix3", (b"TPX3",), writable=False),
     FOLDER: Format("a folder of images", "image_folder", holds_decisions=False),
+    ROBOTS: Format("a robots table", "robots", holds_decisions=False),
 }
-"""Formats by the ending of their files."""
+"""Formats by the ending of their files; a ``.csv`` of robots is a table of another kind."""
+WIDE = 1000
+"""Columns in which a robots table exceeds any table of hits."""
 
 
 def read_hits(path: str | Path, **options: Any) -> HitBatch:
@@ -157,16 +161,22 @@ def write_hits(
         StorageError: disk full, no permission, ...
         UsageError: an unknown ending, or ``kept_only`` without ``kept``.
     """
-    with open_writer(path, attributes, kept_only) as writer:
+    with open_writer(path, attributes, kept_only, hits.geometry) as writer:
         writer.append(hits)
     return writer.report
 
 
-def open_writer(path: str | Path, attributes: Mapping[str, Any] | None = None, kept_only: bool = False) -> HitWriter:
+def open_writer(
+    path: str | Path,
+    attributes: Mapping[str, Any] | None = None,
+    kept_only: bool = False,
+    geometry: DetectorGeometry | None = None,
+) -> HitWriter:
     """A context manager that writes blocks of events: ``append(hits)``, then ``report``.
 
     Args:
         path, attributes, kept_only: as of :func:`write_hits`.
+        geometry: of the hits; a ``.csv`` on the robots' grid is a robots table.
 
     Example:
         >>> with open_writer("clean.h5", kept_only=True) as writer:  # doctest: +SKIP
@@ -174,6 +184,8 @@ def open_writer(path: str | Path, attributes: Mapping[str, Any] | None = None, k
         ...         writer.append(denoise(hits))
     """
     chosen = output_format(path)
+    if chosen is FORMATS[".csv"] and _is_robots(geometry):
+        chosen = FORMATS[ROBOTS]
     from pointae.io.output import HitWriter
 
     return HitWriter(Path(path), chosen.code.Sink, attributes, kept_only)
@@ -202,7 +214,20 @@ def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, R
         raise DataError(f"unknown ending '{path.suffix}'", where=path, fix=f"known: {', '.join(FORMATS)}")
     if ending != FOLDER:
         look(path, chosen.title, chosen.magic, path.suffix)
+    if ending == ".csv" and _is_robot_table(path, settings.geometry):
+        chosen = FORMATS[ROBOTS]
     return chosen, path, settings
+
+
+def _is_robot_table(path: Path, geometry: DetectorGeometry | None) -> bool:
+    """Whether a table has a robot a row: too many columns for hits, or the robots' grid without hits' header."""
+    with reading(path, FORMATS[ROBOTS].title), open(path, "rb") as file:
+        first = file.readline(1 << 16)
+    return first.count(b",") > WIDE or (_is_robots(geometry) and b"event" not in first)
+
+
+def _is_robots(geometry: DetectorGeometry | None) -> bool:
+    return geometry is not None and geometry.name == "robots"
 
 
 def _assembler(settings: ReadOptions) -> Any:

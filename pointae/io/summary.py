@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pointae.errors import DataError
 from pointae.hits import PER_HIT, HitBatch
+from pointae.robots import KINDS, cleaned
 from pointae.voxels import pack_keys, voxel_indices
 
 
@@ -29,6 +30,7 @@ class Summary:
         self._signal: list[Tensor] = []
         self._ranges: list[Tensor] = []
         self._shared = {"cell": 0, "pixel": 0}
+        self._robots = RobotSummary()
         self._last: HitBatch | None = None
 
     def add(self, hits: HitBatch) -> None:
@@ -38,6 +40,8 @@ class Summary:
         if hits.signal is not None:
             per_event = torch.zeros(hits.batch_size, dtype=torch.int64)
             self._signal.append(per_event.index_add_(0, hits.batch, hits.signal.long()))
+        if hits.category is not None and hits.geometry.name == "robots":
+            self._robots.add(hits)
         if hits.num_hits:
             self._ranges.append(torch.stack([hits.coords.amin(0), hits.coords.amax(0)]))
             x, y, t = hits.geometry.spatial_shape
@@ -70,13 +74,43 @@ class Summary:
             signal = torch.cat(self._signal)
             told["signal_hits"] = int(signal.sum())
             told["signal_per_event"] = spread(signal)
-        return told
+        return told | self._robots.as_dict()
 
     def _extent(self) -> dict[str, list[int] | None]:
         if not self._ranges:
             return dict.fromkeys("xyt")
         low, high = torch.stack(self._ranges).amin(0)[0], torch.stack(self._ranges).amax(0)[1]
         return {axis: [int(low[i]), int(high[i])] for i, axis in enumerate("xyt")}
+
+
+class RobotSummary:
+    """What only robots have: kinds, duplicates, and how many cleaning leaves; told block by block."""
+
+    def __init__(self) -> None:
+        self._blocks: list[HitBatch] = []
+
+    def add(self, robots: HitBatch) -> None:
+        """Take the next robots."""
+        self._blocks.append(HitBatch(robots.geometry, robots.coords, robots.offsets, category=robots.category))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Counts and shares; empty where there were no robots. ``duplicate_events`` are not empty."""
+        if not self._blocks:
+            return {}
+        robots = HitBatch.concat(self._blocks)
+        assert robots.category is not None
+        counts = torch.bincount(robots.category.long(), minlength=len(KINDS) + 1).tolist()
+        cells, different = robots.batch_size * robots.geometry.num_cells, cleaned(robots).batch_size
+        return {
+            "single_hit_events": int((robots.counts == 1).sum()),
+            "duplicate_events": int((robots.counts > 0).sum()) - different,
+            "different_events": different,
+            "categories": {
+                kind: {"hits": count, "share_of_hits": count / robots.num_hits if robots.num_hits else None}
+                for kind, count in zip(KINDS, counts[1:], strict=True)
+            },
+            "empty_cells": {"cells": cells - robots.num_hits, "share_of_grid": 1 - robots.num_hits / max(cells, 1)},
+        }
 
 
 def summarise(blocks: Iterable[HitBatch]) -> dict[str, Any]:
