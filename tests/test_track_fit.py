@@ -122,6 +122,25 @@ def test_parts_start_as_trained(tmp_path):
     assert Config().train.start == {}
 
 
+def test_a_whole_model_starts_as_trained_but_for_what_is_new(tmp_path):
+    plain = Autoencoder(ModelSettings(encoder=PerceiverSettings()), torch_geometry())
+    run = RunDirectory.create(tmp_path, "plain")
+    run.write_config("name: plain\n")
+    run.update_record(geometry={"name": "torch"})
+    save_weights(plain, run.weights_path("best"), {})
+    torch.manual_seed(9)
+    guesses = Autoencoder(ModelSettings(encoder=PerceiverSettings(proposals=4)), torch_geometry())
+    before = {name: value.clone() for name, value in guesses.state_dict().items()}
+    start_parts(guesses, {"model": str(run.path)})
+    trained = plain.state_dict()
+    assert any(not torch.equal(trained[name], before[name]) for name in trained)
+    for name, value in guesses.state_dict().items():
+        assert torch.equal(value, trained.get(name, before[name])), name
+    with pytest.raises(CheckpointError, match="to_tracks"):  # the other way round: nothing trained is left out
+        save_weights(guesses, run.weights_path("best"), {})
+        start_parts(plain, {"model": str(run.path)})
+
+
 @by_name
 def test_guesses_are_of_the_event_alone_and_learn(settings):
     torch.manual_seed(2)

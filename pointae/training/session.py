@@ -29,7 +29,7 @@ from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint, load_checkpoint
 from pointae.training.loop import OnEpoch, train
-from pointae.weights import load_weights
+from pointae.weights import fill_model, load_state, load_weights
 
 
 def build_model(config: Config, data: EventData) -> Autoencoder:
@@ -43,7 +43,8 @@ def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
 
     Args:
         model: not trained yet.
-        start: run directory or name of shipped weights, by the part's name in the model.
+        start: run directory or name of shipped weights, by the part's name in the model; of the whole
+            (``model``), what the trained one lacks stays as it is, e.g. a head that is new.
 
     Raises:
         ConfigError: the model has no such part.
@@ -51,9 +52,14 @@ def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
     """
     parts = dict(model.named_modules())
     for name, trained in start.items():
-        if name not in parts:
+        path = open_trained(trained).weights
+        if name == "model":
+            state, _ = load_state(path)
+            fill_model(model, {**model.state_dict(), **state}, path)
+        elif name in parts:
+            load_weights(parts[name], path)
+        else:
             raise ConfigError(f"the model has no part '{name}'", where="train.start")
-        load_weights(parts[name], open_trained(trained).weights)
 
 
 def train_run(
