@@ -142,8 +142,10 @@ class HitBatch:
         """The events numbered ``index``, in that order, by slicing the CSR arrays.
 
         Args:
-            index: (E,) int64, a sequence of numbers, or a slice.
+            index: (E,) int64, a sequence of numbers, or a slice: of a plain one the arrays are views.
         """
+        if isinstance(index, slice) and index.step in (None, 1):
+            return self._run(*index.indices(self.batch_size)[:2])
         if isinstance(index, slice):
             numbers = range(*index.indices(self.batch_size))  # torch.arange refuses [5:3], which is empty
             index = torch.arange(len(numbers)) * numbers.step + numbers.start
@@ -159,6 +161,19 @@ class HitBatch:
             ids = ids[index]
         times = None if self.event_time_ns is None else self.event_time_ns[index]
         return self._take(rows, offsets=offsets, event_id=ids, event_time_ns=times)
+
+    def _run(self, first: int, last: int) -> HitBatch:
+        """Consecutive events, ``last`` behind them: views of the arrays, nothing is copied."""
+        last = max(first, last)
+        offsets = self.offsets[first : last + 1]
+        rows = slice(int(offsets[0]), int(offsets[-1]))
+        ids, times = self.event_id, self.event_time_ns
+        return self._take(
+            rows,
+            offsets=offsets - offsets[0],
+            event_id=None if ids is None else ids[first:last],
+            event_time_ns=None if times is None else times[first:last],
+        )
 
     def reordered(self, rows: Tensor) -> HitBatch:
         """The hits in another order; ``rows`` (N,) must keep every hit in its event."""
@@ -241,7 +256,7 @@ class HitBatch:
             **joined,
         )
 
-    def _take(self, rows: Tensor, **event_fields: Any) -> HitBatch:
+    def _take(self, rows: Tensor | slice, **event_fields: Any) -> HitBatch:
         taken = {name: value[rows] for name, value in self.present.items()}
         return self.replace(coords=self.coords[rows], features=self.features[rows], **taken, **event_fields)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,8 +22,8 @@ from pointae.thresholds import threshold_at
 from pointae.trained import Trained, open_trained
 from pointae.weights import load_weights
 
-BLOCK = 2000
-"""Events read, denoised and written at once."""
+BLOCK_EVENTS, BLOCK_HITS = 2000, 500_000
+"""Read, denoised and written at once: events, or fewer once they have so many hits."""
 
 HITS_AT_ONCE = 100_000
 """Hits given to the network at once, unless one event has more: bounds memory."""
@@ -114,8 +116,9 @@ class Denoiser:
         if missing:
             raise CheckpointError(f"needs the feature '{missing[0]}', which the hits lack", where=self.source)
         columns = [hits.feature_names.index(name) for name in self.feature_names]
-        return hits.replace(
-            geometry=self.geometry, features=hits.features[:, columns], feature_names=self.feature_names
+        # Only what the network sees: the rest would be cut into groups for nothing.
+        return HitBatch(
+            self.geometry, hits.coords, hits.offsets, hits.features[:, columns], self.feature_names, trusted=True
         )
 
 
@@ -169,7 +172,9 @@ def denoise_file(
     options: Mapping[str, object] | None = None,
     advance: Callable[[int, str], None] = lambda steps, note: None,
 ) -> FileReport:
-    """Denoise a file block by block: memory does not grow with the file.
+    """Denoise a file block by block, while the next is read and the last is written.
+
+    Memory follows the block, not the file, where both formats are HDF5 or CSV (of events whose rows are together).
 
     Args:
         denoiser: a trained network.
@@ -182,18 +187,31 @@ def denoise_file(
     report = FileReport()
     is_image = not output_format(out).holds_decisions
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
-    blocks = read_blocks(source, BLOCK, geometry=_grid_unless_implied(source, denoiser.geometry), **(options or {}))
-    with open_writer(out, attributes, kept_only or is_image) as writer:
-        for hits in blocks:
+    grid = _grid_unless_implied(source, denoiser.geometry)
+    read = read_blocks(source, BLOCK_EVENTS, geometry=grid, hits_per_block=BLOCK_HITS, **(options or {}))
+    with (
+        open_writer(out, attributes, kept_only or is_image) as writer,
+        closing(read) as blocks,
+        ThreadPoolExecutor(1) as reader,
+        ThreadPoolExecutor(1) as scribe,
+    ):
+        coming = reader.submit(next, blocks, None)
+        written: Future[None] | None = None
+        while (hits := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
             note = denoiser.bin_width_note(hits)
             if note and note not in report.notes:
                 report.notes.append(note)
             done = denoiser(hits)
-            writer.append(done)
+            if written is not None:  # one block waits at most, and what went wrong is told here
+                written.result()
+            written = scribe.submit(writer.append, done)
             report.events += done.batch_size
             report.hits += done.num_hits
             report.kept += int(done.kept.sum()) if done.kept is not None else 0
             advance(done.batch_size, f"{report.hits:,} hits")
+        if written is not None:
+            written.result()
     if writer.report.losses:
         report.notes.append(f"{out}: {writer.report.losses}{'; it holds the kept hits' if is_image else ''}")
     return report

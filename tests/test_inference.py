@@ -1,19 +1,22 @@
 """A trained run at work on hits and on files."""
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 
+from pointae import inference
 from pointae.analysis.evaluation import evaluate_run, save_evaluation
 from pointae.config import TorchSource
 from pointae.config_files import load_config
-from pointae.errors import CheckpointError, DataError
+from pointae.errors import CheckpointError, DataError, StorageError
 from pointae.geometry import deepclean3d_geometry, even_geometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser, denoise, denoise_file, event_groups
-from pointae.io import read_hits, write_hits
+from pointae.io import open_writer, read_blocks, read_hits, write_hits
+from pointae.io.output import HitWriter
 from pointae.precision import choose_precision
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
@@ -82,6 +85,63 @@ def test_a_file_comes_back_with_scores(run, hits, tmp_path, ending):
     assert torch.equal(clean.coords, hits.coords)
     assert torch.equal(clean.hit_id, torch.arange(hits.num_hits) * 7)
     assert report.kept == int(clean.kept.sum())
+
+
+@pytest.mark.parametrize("ending", [".h5", ".csv"])
+def test_a_file_in_blocks_is_the_file_at_once(run, hits, tmp_path, ending, monkeypatch):
+    denoiser, source = Denoiser.open(run.path), tmp_path / f"in{ending}"
+    write_hits(source, hits)
+    denoise_file(denoiser, source, tmp_path / f"whole{ending}")
+    monkeypatch.setattr(inference, "BLOCK_EVENTS", 4)
+    monkeypatch.setattr(inference, "BLOCK_HITS", 600)  # three events bring a block to it
+    report = denoise_file(denoiser, source, tmp_path / f"parts{ending}")
+    whole, parts = (read_hits(tmp_path / f"{name}{ending}", geometry=hits.geometry) for name in ("whole", "parts"))
+    assert (report.events, report.hits, report.kept) == (20, hits.num_hits, int(whole.kept.sum()))
+    assert torch.equal(parts.coords, whole.coords)
+    assert torch.equal(parts.offsets, whole.offsets)
+    assert torch.allclose(parts.score, whole.score, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".csv"])
+def test_a_block_ends_with_the_event_that_brings_it_to_its_hits(tmp_path, ending):
+    counts = torch.tensor([5, 1, 1, 9, 2, 2, 3])
+    coords = torch.zeros((int(counts.sum()), 3), dtype=torch.int32)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    write_hits(tmp_path / f"a{ending}", HitBatch(deepclean3d_geometry(), coords, offsets))
+    blocks = list(read_blocks(tmp_path / f"a{ending}", 3, hits_per_block=6))
+    assert [block.counts.tolist() for block in blocks] == [[5, 1], [1, 9], [2, 2, 3]]
+
+
+def test_a_failure_while_reading_or_writing_ends_the_whole_and_leaves_nothing(run, hits, tmp_path, monkeypatch):
+    denoiser, source, out = Denoiser.open(run.path), tmp_path / "in.csv", tmp_path / "out.csv"
+    threads = threading.active_count()
+    monkeypatch.setattr(inference, "BLOCK_EVENTS", 4)
+    write_hits(source, hits)
+    lines = source.read_text().splitlines()
+    columns = lines[-1].split(",")
+    columns[1] = "99"  # x of the last hit, outside of the grid
+    source.write_text("\n".join([*lines[:-1], ",".join(columns)]))
+    with pytest.raises(DataError, match="x = 99 is outside the grid"):
+        denoise_file(denoiser, source, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+    def full(self, hits):
+        raise StorageError("No space left on device", where=out)
+
+    write_hits(source, hits)
+    monkeypatch.setattr(HitWriter, "append", full)
+    with pytest.raises(StorageError, match="No space left"):
+        denoise_file(denoiser, source, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+    assert threading.active_count() == threads
+
+
+def test_an_empty_file_is_denoised_to_an_empty_one(run, hits, tmp_path):
+    with open_writer(tmp_path / "in.h5") as writer:
+        writer.append(hits.events([]))
+    report = denoise_file(Denoiser.open(run.path), tmp_path / "in.h5", tmp_path / "out.h5")
+    assert (report.events, report.hits, report.kept) == (0, 0, 0)
+    assert read_hits(tmp_path / "out.h5").batch_size == 0
 
 
 def test_other_bin_widths_are_told_and_another_shape_is_refused(run, hits, tmp_path):

@@ -7,6 +7,7 @@ Rows of one event may be scattered. The header names the columns; those that are
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby
@@ -43,7 +44,7 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
-    """The events of a table, ``events_per_block`` at a time.
+    """The events of a table, at most ``events_per_block`` at a time.
 
     The table is read twice: first to see which events there are. If their rows are scattered,
     the whole is taken into memory.
@@ -54,7 +55,8 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
         for first in range(0, max(hits.batch_size, 1), events_per_block):
             yield hits.events(slice(first, first + events_per_block))
         return
-    for parts in _whole_events(_parts(path, assembler.options), events_per_block):
+    rows = _parts(path, assembler.options)
+    for parts in _whole_events(rows, events_per_block, assembler.options.hits_per_block or sys.maxsize):
         columns = _columns(parts, survey.numeric, assembler)
         columns.geometry = survey.grid
         yield assembler.hits(columns)
@@ -257,18 +259,22 @@ class _Survey:
         self.grid = options.geometry or grid_that_holds(highest)
 
 
-def _whole_events(parts: Iterable[_Part], events: int) -> Iterator[list[_Part]]:
-    """Parts cut anew, so that ``events`` whole events come together; rows of an event are consecutive."""
+def _whole_events(parts: Iterable[_Part], events: int, hits: int) -> Iterator[list[_Part]]:
+    """Parts cut anew, so that ``events`` whole events come together, or as many as have ``hits`` rows.
+
+    Rows of an event are consecutive.
+    """
     waiting: list[_Part] = []
-    begun, current = 0, None
+    begun, held, current = 0, 0, None
     for part in parts:
         start = row = 0
         for label, rows in groupby(part.labels):
             if label != current:
-                if begun == events:
+                if begun == events or held + row - start >= hits:
                     yield [*waiting, part.rows(start, row)]
-                    waiting, start, begun = [], row, 0
+                    waiting, start, begun, held = [], row, 0, 0
                 begun, current = begun + 1, label
             row += sum(1 for _ in rows)
         waiting.append(part.rows(start, row))
+        held += row - start
     yield waiting

@@ -58,11 +58,11 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
-    """The events of a file, ``events_per_block`` at a time."""
+    """The events of a file, at most ``events_per_block`` at a time."""
     with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
         source = _Source(file, assembler)
-        for first in range(0, max(source.events, 1), events_per_block):
-            yield assembler.hits(source.columns(first, min(first + events_per_block, source.events)))
+        for first, last in source.runs(events_per_block, assembler.options.hits_per_block):
+            yield assembler.hits(source.columns(first, last))
 
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
@@ -96,6 +96,18 @@ class _Source:
     @property
     def events(self) -> int:
         return len(self._offsets) - 1
+
+    def runs(self, events: int, hits: int | None) -> Iterator[tuple[int, int]]:
+        """Where blocks begin and end, at least one: after so many events, or once they have so many hits."""
+        first = 0
+        while True:
+            last = min(first + events, self.events)
+            if hits is not None:
+                last = min(last, int(np.searchsorted(self._offsets, self._offsets[first] + hits)))
+            yield first, last
+            if last == self.events:
+                return
+            first = last
 
     def columns(self, first: int, last: int) -> Columns:
         """What the file has of the events ``first`` to ``last``."""

@@ -30,6 +30,8 @@ class ReadOptions:
         chip_layout: where the chips of a Timepix3 recording are: all on one another with ``chip``
             as a feature, or ``"2x2"``: chips 0 1 beside 2 3, a grid of 512 x 512.
         columns: for CSV, the file's own column name by our name, e.g. ``{"t": "tof"}``.
+        hits_per_block: of :func:`pointae.io.read_blocks`: a block ends with the event that brings it to so many
+            hits (HDF5 and CSV; other formats are in memory as a whole, or have few hits an event).
     """
 
     geometry: DetectorGeometry | None = None
@@ -39,13 +41,14 @@ class ReadOptions:
     gap_ns: float | None = None
     chip_layout: ChipLayout = "single"
     columns: Mapping[str, str] = field(default_factory=dict)
+    hits_per_block: int | None = None
 
     def __post_init__(self) -> None:
         choices = (("duplicates", Duplicates), ("on_bad", OnBad), ("chip_layout", ChipLayout))
         for name, known in choices:
             if getattr(self, name) not in get_args(known):
                 raise unknown_name(name, str(getattr(self, name)), get_args(known))
-        for name in ("window_ns", "gap_ns"):
+        for name in ("window_ns", "gap_ns", "hits_per_block"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name} must be above 0, got {value}")
