@@ -42,14 +42,17 @@ def generated_pattern(output: Output, geometry: DetectorGeometry) -> HitBatch | 
         geometry: the detector's grid.
 
     Returns:
-        hits of B events: present points, the centres of occupied voxels, or the lit pixels.
+        hits of B events: present points, with ``category`` where they have one, the centres of occupied voxels,
+        or the lit pixels.
     """
     if isinstance(output, HitLogits):
         return None
     if isinstance(output, PointSet):
         batch, slot = (output.presence > 0).nonzero(as_tuple=True)
         coords, _ = geometry.coords_of(output.pos[batch, slot])
-        return HitBatch.from_batch_index(geometry, coords, batch, len(output.presence))
+        kinds = output.categories[batch, slot]  # (N, Q)
+        category = (kinds.argmax(1) + 1).to(torch.int8) if kinds.shape[1] else None
+        return HitBatch.from_batch_index(geometry, coords, batch, len(output.presence), category=category)
     if isinstance(output, Volume):
         batch, *cell = (output.logits[:, 0] > 0).nonzero(as_tuple=True)
         centres = [

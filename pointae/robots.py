@@ -46,13 +46,14 @@ def valid_robots(hits: HitBatch) -> Tensor:
     Returns:
         (B,) bool.
     """
-    coords, mask = padded(hits)
-    apart = (coords[:, :, None] - coords[:, None]).abs().amax(3)  # (B, K, K) cells along the longest axis
+    valid = (hits.counts >= 1) & (hits.counts <= MAX_VOXELS)
+    coords, mask = padded(hits.events(valid.nonzero()[:, 0]))  # pairs of a thousand voxels would fill the memory
+    apart = (coords[:, :, None] - coords[:, None]).abs().amax(3)  # (B', K, K) cells along the longest axis
     pair = mask[:, :, None] & mask[:, None] & ~torch.eye(mask.shape[1], dtype=torch.bool, device=hits.device)
     reached = ((apart <= REACH_CELLS) & pair).any(2) | ((coords - GRID // 2).abs().amax(2) <= REACH_CELLS)
     shared = ((apart == 0) & pair).flatten(1).any(1)
-    sized = (hits.counts >= 1) & (hits.counts <= MAX_VOXELS)
-    return sized & ~shared & (reached | ~mask).all(1)
+    valid[valid.clone()] = ~shared & (reached | ~mask).all(1)
+    return valid
 
 
 def symmetric_robots(hits: HitBatch) -> Tensor:

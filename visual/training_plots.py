@@ -39,8 +39,9 @@ _AT_HALF = {
     "f1": "F1",
 }
 _NOT_METRICS = {
-    "epoch", "seconds", "learning_rate", "train_loss", "validation_loss", "threshold_at_97", "events", "signal_hits",
-    "noise_hits", "signal_kept", "noise_kept", "snr_db_in", "snr_db_out", *_AT_RETENTION, *_AT_HALF,
+    "epoch", "seconds", "train_seconds", "learning_rate", "train_loss", "validation_loss", "threshold_at_97", "events",
+    "signal_hits", "noise_hits", "signal_kept", "noise_kept", "snr_db_in", "snr_db_out", "robots", "true_voxels",
+    *_AT_RETENTION, *_AT_HALF,
 }  # fmt: skip
 """Columns with a panel of their own; any other is drawn as a further metric."""
 

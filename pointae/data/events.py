@@ -124,6 +124,11 @@ class EventData:
         """Names of the hits' features."""
         return self.source.feature_names
 
+    @property
+    def robots(self) -> bool:
+        """Whether the events are robots: sets of voxels to make again, not hits to tell from noise."""
+        return isinstance(self.settings.source, RobotSource)
+
     def num_events(self, split: Split) -> int:
         """Events of one epoch of a split."""
         return self.source.num_events(split)

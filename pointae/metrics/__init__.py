@@ -13,16 +13,20 @@ from pointae.metrics.pattern import (
     temporal_retention,
 )
 from pointae.metrics.per_hit import count_hits, f1, iou, noise_removed, purity, signal_retention, snr_db
+from pointae.metrics.robots import RobotMetrics, count_voxels, exact_robots, position_errors, weighted_f1
 from pointae.metrics.scores import cut_at_retention, noise_removed_at, purity_at_efficiency, roc_auc, roc_curve
 
 __all__ = [
     "DenoiseMetrics",
     "PatternMetrics",
+    "RobotMetrics",
     "calibration",
     "chamfer_distance",
     "count_hits",
+    "count_voxels",
     "coverage",
     "cut_at_retention",
+    "exact_robots",
     "f1",
     "false_positives_xy",
     "false_positives_xyt",
@@ -32,6 +36,7 @@ __all__ = [
     "noise_removed_curve",
     "output_histogram",
     "per_event_table",
+    "position_errors",
     "purity",
     "purity_at_efficiency",
     "roc_auc",
@@ -39,4 +44,5 @@ __all__ = [
     "signal_retention",
     "snr_db",
     "temporal_retention",
+    "weighted_f1",
 ]

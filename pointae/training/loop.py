@@ -12,33 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pointae.config import TrainSettings
 from pointae.data.events import Batch, EventData
-from pointae.errors import NonFiniteError
 from pointae.losses import build_loss, kl_divergence
-from pointae.metrics import DenoiseMetrics, cut_at_retention, output_histogram
 from pointae.nn.autoencoder import Prediction
 from pointae.nn.track_mixture import track_loss
 from pointae.precision import Precision
-from pointae.recover import recover
 from pointae.runs import RunDirectory
 from pointae.terminal import console
 from pointae.tracking.hypotheses import hypotheses_of, to_unit
 from pointae.training.checkpoint import Checkpoint, named, save_checkpoint
 from pointae.training.gate import BatchGate
-from pointae.training.stepper import Loss, Stepper, to_device
+from pointae.training.stepper import Loss, Stepper
+from pointae.training.validation import Row, in_words, validate
 from pointae.weights import load_weights, save_state, save_weights
 
-Row = dict[str, Any]
 OnEpoch = Callable[[RunDirectory], Any]
-FIGURES = (
-    "noise_removed_at_97", "noise_removed_at_99", "roc_auc", "signal_retention", "noise_removed", "purity", "f1",
-    "snr_db_in", "snr_db_out", "events", "signal_hits", "noise_hits", "signal_kept", "noise_kept",
-)  # fmt: skip
-"""Of the validation events, in each row; what depends on a threshold is at a score of 0.5."""
 
 
 @dataclass
@@ -131,11 +122,13 @@ def train(
         while len(history.rows) < settings.epochs and not history.out_of_patience(settings.patience):
             epoch, start = len(history.rows) + 1, gate.clock()
             train_loss = stepper.epoch(data, epoch, gate)
+            trained = gate.clock()
             figures, outputs = validate(stepper.judged, data, validation_loss, settings.batch_size, precision)
             stepper.schedule.after_epoch(figures["validation_loss"])
             row = {
                 "epoch": epoch,
                 "seconds": round(gate.clock() - start, 3),
+                "train_seconds": round(trained - start, 3),
                 "learning_rate": stepper.schedule.learning_rate,
                 "train_loss": train_loss,
                 **figures,
@@ -170,29 +163,6 @@ def make_loss(settings: TrainSettings, validation: bool) -> Loss:
     return loss
 
 
-@torch.no_grad()
-def validate(
-    model: nn.Module, data: EventData, loss: Loss, batch_size: int, precision: Precision
-) -> tuple[dict[str, float], list[Row]]:
-    """Validation loss and denoising figures over all validation events, and the histogram of raw outputs."""
-    model.eval()
-    metrics = DenoiseMetrics(threshold=0.5)
-    total, count = 0.0, 0
-    for batch in data.batches("validation", batch_size):
-        batch = to_device(batch, precision)
-        with precision.autocast():
-            prediction = model(batch.hits)
-        total += float(loss(prediction, batch)) * batch.hits.batch_size
-        count += batch.hits.batch_size
-        metrics.update(recover(batch.hits, prediction.output.hit_logits(batch.hits), 0.5).to("cpu"))
-    if not math.isfinite(total):
-        raise NonFiniteError("the validation loss is not finite", fix="try a lower train.learning_rate")
-    figures = metrics.compute()
-    score, signal = metrics.scores()
-    row = {"validation_loss": total / max(1, count), **{name: figures[name] for name in FIGURES}}
-    return {**row, "threshold_at_97": cut_at_retention(score, signal, 0.97)}, output_histogram(score, signal)
-
-
 def _publish(run: RunDirectory, history: History, model: nn.Module, on_epoch: Sequence[OnEpoch]) -> None:
     """Write what others read of a run; all of it follows from the checkpoint."""
     run.write_metrics(history.rows)
@@ -206,7 +176,7 @@ def _publish(run: RunDirectory, history: History, model: nn.Module, on_epoch: Se
 def _tell(row: Row, epochs: int, run: RunDirectory) -> None:
     line = (
         f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  validation {row['validation_loss']:.4f}  "
-        f"noise removed {row['noise_removed_at_97']:.1%} at 97 % signal kept  {row['seconds']:.1f} s"
+        f"{in_words(row)}  {row['seconds']:.1f} s"
     )
     run.log(line)
     console.print(line)

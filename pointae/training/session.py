@@ -154,7 +154,7 @@ def _train(
         history = train(
             parts.model, parts.data, config.train, run, config.seed, parts.precision, on_epoch, parts.origin, checkpoint
         )
-        threshold = calibrate(parts.model, parts.data, config.evaluate, run)
+        threshold = None if parts.data.robots else calibrate(parts.model, parts.data, config.evaluate, run)
     except KeyboardInterrupt:
         run.update_record(status="interrupted")
         console.print(f"to go on:  {resume}")
@@ -166,10 +166,10 @@ def _train(
     run.update_record(
         status="finished", seconds=round(seconds, 1), epochs=len(history.rows), best_epoch=history.best_epoch
     )
-    console.print(
-        f"trained in {seconds:.0f} s; best epoch {history.best_epoch}; threshold {threshold:.3f} "
-        f"keeps {config.evaluate.retention:.0%} of signal on validation events"
-    )
+    console.print(f"trained in {seconds:.0f} s; best epoch {history.best_epoch}")
+    if threshold is not None:
+        kept = f"{config.evaluate.retention:.0%} of signal"
+        console.print(f"threshold {threshold:.3f} keeps {kept} on validation events")
     return run
 
 
