@@ -1,4 +1,4 @@
-"""Look at events: a window to turn around, or a picture an event and a browser page."""
+"""Look at events: a window to turn around, pictures, panels, turntables, or a browser page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pointae.terminal import console, errors, run_tool
 EPILOG = """examples:
   python tools/view.py runs/latest                       a window, or files where there is no display
   python tools/view.py my_hits.h5 --engine html --out look
-  python tools/view.py runs/latest --event 3 --events 1 --engine png
+  python tools/view.py runs/latest --event 3 --save look/turn.gif
+  python tools/view.py runs/latest --event 3 --grid pipeline --save look/pipeline.png
+  python tools/view.py look/pipeline_hits                draws it again, from the hits beside it
 """
 
 
@@ -19,13 +21,19 @@ def main(arguments: Sequence[str]) -> None:
     """Show the events of a run or file."""
     options = parse(arguments)
     from visual.engines import view
+    from visual.look import Look
     from visual.source import open_events
 
     def say(line: str) -> None:
         errors.print(line, markup=False)
 
     source = open_events(options.path)
-    for path in view(source, options.engine, options.event, options.events, options.out, say):
+    window = None if options.times is None else (options.times[0], options.times[1])
+    look = Look(options.threshold, window, options.colour, options.pixels)
+    written = view(
+        source, options.engine, options.event, options.events, options.out, say, look, options.save, options.grid
+    )
+    for path in written:
         console.print(str(path), markup=False)
 
 
@@ -34,19 +42,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "view.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("path", type=Path, metavar="PATH", help="a run, or a file of hits in any readable format")
-    parser.add_argument(
+    add = parser.add_argument
+    add("path", type=Path, metavar="PATH", help="a run, a file of hits in any readable format, or the hits of a view")
+    add(
         "--engine",
         choices=("open3d", "pyvista", "files", "html", "png"),
         help="default: the first window that can be opened, else files (png and html)",
     )
-    parser.add_argument("--event", type=int, default=0, metavar="N", help="the first event shown, from 0 (default 0)")
-    parser.add_argument(
-        "--events", type=_positive, default=8, metavar="M", help="how many events files show (default 8)"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where files go (default: RUN/views, or FILE_views beside a file)"
-    )
+    add("--event", type=int, default=0, metavar="N", help="the first event shown, from 0 (default 0)")
+    add("--events", type=_positive, default=8, metavar="M", help="how many events files show (default 8)")
+    add("--out", type=Path, metavar="DIR", help="where files go (default: RUN/views, or FILE_views beside a file)")
+    add("--save", type=Path, metavar="FILE", help="write one file: .png, .html, or a turntable as .gif or .mp4")
+    add("--grid", metavar="NAME", help="panels side by side: before-after, degradation, output or pipeline")
+    add("--colour", default="layer", metavar="BY", help="layer, truth, score, time, track or a feature's name")
+    add("--threshold", type=float, metavar="S", help="keep hits that score at least this")
+    add("--times", type=float, nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
+    add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")
     return parser.parse_args(arguments)
 
 

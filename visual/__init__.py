@@ -6,11 +6,13 @@ from typing import Any
 _HOMES = {
     "Scene": "visual.scene",
     "build_scene": "visual.scene",
+    "Look": "visual.look",
     "EventSource": "visual.source",
     "open_events": "visual.source",
     "view": "visual.engines",
     "write_pictures": "visual.pictures",
-    "write_before_after": "visual.pictures",
+    "save_view": "visual.pictures",
+    "write_panels": "visual.panels",
     "draw_training": "visual.training_plots",
     "plot_comparison": "visual.plots",
 }

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pointae.errors import ComponentError, unknown_name
 from visual.display import display_problem
-from visual.pictures import KINDS, MAX_PICTURES, write_pictures
+from visual.look import Look
+from visual.panels import write_panels
+from visual.pictures import KINDS, MAX_PICTURES, save_view, write_pictures
 from visual.scene import check_event
 from visual.source import EventSource
 
 WINDOWS = {"open3d": "visual.open3d_view", "pyvista": "visual.pyvista_view"}
-"""Modules whose ``show(source, event)`` opens a window, in the order in which they are tried."""
+"""Modules whose ``show(source, event, look)`` opens a window, in the order in which they are tried."""
 ENGINES = (*WINDOWS, "files", *KINDS)
 """What can be asked for; ``"files"`` is every kind of file."""
 
@@ -25,8 +27,11 @@ def view(
     events: int = MAX_PICTURES,
     folder: Path | None = None,
     say: Callable[[str], None] = print,
+    look: Look | None = None,
+    save: Path | None = None,
+    grid: str | None = None,
 ) -> list[Path]:
-    """Show events in a window, or write them to files where there is none.
+    """Show events in a window, or write them to files where there is none or they are asked for.
 
     Without ``engine``, Open3D is tried, then PyVista, then a PNG an event and a page; why one was
     passed over is said in a line. A viewer's library is imported only if there is a display.
@@ -38,26 +43,36 @@ def view(
         events: how many events files show, at most.
         folder: where files go; by default the source's own.
         say: told why an engine was passed over.
+        look: where the score is cut, which times are shown, what colours mean, in which units.
+        save: the one file to write, see :func:`~visual.pictures.save_view`.
+        grid: draw the event as these panels, see :func:`~visual.panels.write_panels`.
 
     Returns:
         The files that were written; none if a window was shown.
 
     Raises:
         ComponentError: the engine asked for cannot be used here.
-        ConfigError: no such engine.
+        ConfigError: no such engine, grid, or meaning of colours.
         UsageError: no event of that number.
     """
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
     check_event(event, len(source))
-    if engine not in ("files", *KINDS) and _show_window(engine, source, event, say):
-        return []
     chosen = range(event, min(event + events, len(source)))
+    if grid is not None:
+        path = save or (folder or source.folder) / f"event_{event}_{grid}.png"
+        return [save_view(source, path, chosen, draw=lambda path: write_panels(source, event, grid, path, look))]
+    if save is not None:
+        return [save_view(source, save, chosen, engine if engine in WINDOWS else "files", look)]
+    if engine not in ("files", *KINDS) and _show_window(engine, source, event, look, say):
+        return []
     kinds = KINDS if engine is None or engine not in KINDS else (engine,)
-    return write_pictures(source.hits, folder or source.folder, chosen, source.full, source.title, kinds)
+    return write_pictures(source, folder, chosen, kinds, look)
 
 
-def _show_window(engine: str | None, source: EventSource, event: int, say: Callable[[str], None]) -> bool:
+def _show_window(
+    engine: str | None, source: EventSource, event: int, look: Look | None, say: Callable[[str], None]
+) -> bool:
     problem = display_problem()
     if problem is not None:
         if engine is not None:
@@ -66,7 +81,7 @@ def _show_window(engine: str | None, source: EventSource, event: int, say: Calla
         return False
     for name in WINDOWS if engine is None else (engine,):
         try:
-            import_module(WINDOWS[name]).show(source, event)
+            import_module(WINDOWS[name]).show(source, event, look)
         except ComponentError as error:
             if engine is not None:
                 raise

@@ -31,20 +31,27 @@ class Frame:
     texts: tuple[str, ...]
 
 
-def frame_of(scene: Scene) -> Frame:
-    """The box, grid, numbers and names of a scene's axes."""
+def frame_of(scene: Scene, along: int | None = None) -> Frame:
+    """The box, grid, numbers and names of a scene's axes.
+
+    Args:
+        scene: whose box.
+        along: the axis of the box that one looks along: its numbers would lie over each other.
+    """
     box = np.array(scene.box)
     # Along which edge the numbers of t, x and y stand, and where outside is: in front of the floor,
     # at its right, and left of the front.
     origins = np.array([[0, 0, 0], [box[0], 0, 0], [0, 0, 0]])
     outward = np.array([[0, -1, -1], [1, 0, -1], [-1, -1, 0]]) * GAP
     # The upright axis has its name on top: a line of text beside it would run into the numbers.
-    names = np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
+    low = -3 * GAP if along == 0 else -GAP
+    names = np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
     grid, anchors, texts = [], [], []
     for i, axis in enumerate(scene.drawn_axes):
-        along = np.eye(3)[i]
+        if i == along:
+            continue
         for value, text in axis.ticks():
-            place = along * (value - axis.low) / (axis.high - axis.low) * axis.edge
+            place = np.eye(3)[i] * (value - axis.low) / (axis.high - axis.low) * axis.edge
             anchors.append(origins[i] + place + outward[i])
             texts.append(text)
             grid += _grid_lines(i, place, box)

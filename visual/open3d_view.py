@@ -1,12 +1,13 @@
 """Events in an Open3D window.
 
-The plain window with key callbacks is used rather than Open3D's own toolkit: the latter ends the
-whole process where its Vulkan or OpenGL is not to its liking. It knows no text, so letters are
-flat meshes that are turned towards the viewer after every move of the camera.
+The plain window with callbacks is used rather than Open3D's own toolkit: the latter needs Vulkan
+and fails or ends the whole process where that is not to its liking. Letters and sliders are
+:mod:`visual.open3d_marks`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,38 +15,171 @@ from numpy.typing import NDArray
 
 from pointae.errors import ComponentError
 from pointae.optional import require
-from visual.colours import INK, Style, rgb
-from visual.controller import KEYS, Controller
+from visual.colours import rgb
+from visual.controller import Controller
+from visual.display import display_problem
+from visual.drawing import ASIDE, VIEWS, Drawing, View, drawing_of
 from visual.frame import frame_of
+from visual.look import Look
+from visual.moving import write_pixels
+from visual.open3d_marks import Mark, Marks, slider_value
+from visual.scene import Layer, Scene
 from visual.source import EventSource
 
-_ARROWS = {262: "right", 263: "left"}
-"""GLFW's numbers of keys without a letter."""
-_FRONT = np.array([0.36, -0.86, 0.31]) / np.linalg.norm([0.36, -0.86, 0.31])
-"""Towards the viewer, along (t, x, y) of the box."""
-_UP = (np.array([0, 0, 1]) - _FRONT[2] * _FRONT) / np.hypot(_FRONT[0], _FRONT[1])
-"""Upwards and exactly across :data:`_FRONT`; Open3D does not see to that."""
-_FIELD_OF_VIEW = 35.0
-"""Degrees; Open3D's own 60 bends the box."""
-_LETTER = 14.0
-"""Height of a line in the units of Open3D's letters."""
-_HUD_DEPTH = 0.2
-"""Distance from the eye of the texts that stay in their corner: nearer than any hit."""
+_KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for key in "[]-="}
+"""GLFW's numbers of keys; those of letters and digits are their ASCII capitals."""
+_FIELD_OF_VIEW, _NEARLY_PARALLEL = 35.0, 10.0
+"""Degrees; Open3D's own 60 bends the box, and of a truly parallel view it tells no camera."""
+_ZOOM, _ZOOM_ALONG = 0.63, 0.46
+_NEAR, _FAR = 0.1, 100.0
+"""From the eye; Open3D's own would cut off the texts, which are nearer than any hit."""
+_MANY = 20_000
+"""Hits from which on they are drawn smaller."""
+_STILL = 3.0
+"""Pixels that the mouse may move between press and release of a click."""
 
 
-def show(source: EventSource, event: int = 0) -> None:
+def show(source: EventSource, event: int = 0, look: Look | None = None) -> None:
     """Open a window and return when the user closes it.
 
     Raises:
         ComponentError: Open3D is missing or cannot open a window here.
         UsageError: no event of that number.
     """
-    window = Window(Controller(source, event))
-    window.run()
+    Window(Controller(source, event, look)).run()
 
 
-class Window:
-    """The window of a controller.
+def frames(scene: Scene, turns: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
+    """The event in space from one side after another, drawn in a window that is not shown; needs a display.
+
+    Args:
+        scene: what is drawn.
+        turns: degrees about the upright axis, from the first view.
+
+    Yields:
+        (H, W, 3) pixels.
+
+    Raises:
+        ComponentError: Open3D is missing, or there is no display or OpenGL.
+    """
+    if (problem := display_problem()) is not None:
+        raise ComponentError(f"open3d draws in a window, but {problem}", fix="--engine pyvista needs none")
+    canvas = Canvas(visible=False)
+    try:
+        canvas.draw(drawing_of(scene))
+        for turn in turns:
+            canvas.look(VIEWS["r"], turn)
+            yield canvas.pixels()
+    finally:
+        canvas.window.destroy_window()
+
+
+class Canvas:
+    """An Open3D window that draws what it is given.
+
+    Args:
+        visible: on the screen.
+
+    Raises:
+        ComponentError: Open3D is missing or cannot open a window here.
+    """
+
+    def __init__(self, visible: bool = True) -> None:
+        self.open3d = require("open3d", extra="open3d")
+        self.open3d.utility.set_verbosity_level(self.open3d.utility.VerbosityLevel.Error)
+        self.window = self.open3d.visualization.VisualizerWithKeyCallback()
+        made = self.window.create_window("pointae", 1280, 820, visible=visible)
+        if not made or self.window.get_render_option() is None:
+            raise ComponentError("open3d cannot open a window here: it needs OpenGL 3.3", fix="try --engine html")
+        options = self.window.get_render_option()
+        options.background_color = np.ones(3)
+        options.light_on = False
+        options.mesh_show_back_face = True  # Open3D's letters are inside out.
+        self.clouds: dict[str, Any] = {}
+        self._drawn: list[Any] = []
+        self._marks: list[Mark] = []
+        self._maker = Marks(self.open3d)
+        self._camera: NDArray | None = None
+
+    def draw(self, drawing: Drawing) -> None:
+        """Show a drawing instead of what was shown; the camera stays."""
+        first = not self._drawn
+        for geometry in self._drawn:
+            self.window.remove_geometry(geometry, reset_bounding_box=False)
+        scene = drawing.scene
+        frame = frame_of(scene, drawing.view.along)
+        self.clouds = {layer.name: self._cloud(scene, layer) for layer in scene.layers if len(layer.pos)}
+        self._marks = self._maker.of(drawing, frame)
+        box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
+        self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
+        hits = sum(len(layer.pos) for layer in scene.layers)
+        self.window.get_render_option().point_size = 7.0 if hits < _MANY else 2.0
+        for i, geometry in enumerate(self._drawn):
+            # The camera fits the box, which comes first; hits and letters do not move it.
+            self.window.add_geometry(geometry, reset_bounding_box=first and i == 0)
+        self._camera = None
+        if first:
+            self.look(drawing.view)
+
+    def look(self, view: View, turn: float = 0.0) -> None:
+        """Look from a side, turned by degrees about the upright axis."""
+        control = self.window.get_view_control()
+        front, up = view.directions(turn)
+        degrees = _FIELD_OF_VIEW if view.along is None else _NEARLY_PARALLEL
+        low, high = self._drawn[0].get_min_bound(), self._drawn[0].get_max_bound()
+        control.set_lookat((low + high) / 2 + (ASIDE if view.along is None else 0.0))
+        control.set_front(front)
+        control.set_up(up)
+        control.set_zoom(_ZOOM if view.along is None else _ZOOM_ALONG)
+        control.change_field_of_view((degrees - control.get_field_of_view()) / 5)  # Its steps are 5 degrees.
+        control.set_constant_z_near(_NEAR)
+        control.set_constant_z_far(_FAR)
+        self._camera = None
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """(H, W, 3), what the window shows."""
+        self.face_the_viewer()
+        drawn = np.asarray(self.window.capture_screen_float_buffer(True))
+        return (drawn * 255).round().astype(np.uint8)
+
+    def project(self, places: NDArray) -> NDArray[np.float64]:
+        """(N, 3) pixels right and down, and depth, of places in the box (N, 3)."""
+        camera = self.window.get_view_control().convert_to_pinhole_camera_parameters()
+        seen = places @ camera.extrinsic[:3, :3].T + camera.extrinsic[:3, 3]
+        flat = seen @ camera.intrinsic.intrinsic_matrix.T
+        return np.column_stack([flat[:, :2] / np.maximum(seen[:, 2:], 1e-9), seen[:, 2]])
+
+    def face_the_viewer(self) -> bool:
+        """Turn letters and sliders if the camera moved; Open3D calls this for every frame."""
+        camera = self.window.get_view_control().convert_to_pinhole_camera_parameters()
+        now = np.append(camera.extrinsic, [camera.intrinsic.width, camera.intrinsic.height])
+        if self._camera is not None and np.array_equal(now, self._camera):
+            return False
+        self._camera = now
+        for mark in self._marks:
+            mark.face(camera)
+            self.window.update_geometry(mark.mesh)
+        return True
+
+    def _cloud(self, scene: Scene, layer: Layer) -> Any:
+        vectors = self.open3d.utility.Vector3dVector
+        cloud = self.open3d.geometry.PointCloud(vectors(scene.in_box(layer.pos)))
+        if layer.colours is not None:
+            cloud.colors = vectors(layer.colours.astype(np.float64))
+            return cloud
+        # This window knows no transparency: as the colour would look on white.
+        return cloud.paint_uniform_color(1 - layer.style.opacity * (1 - np.array(rgb(layer.style.colour))))
+
+    def _lines(self, lines: NDArray, colour: str) -> Any:
+        pairs = np.arange(2 * len(lines)).reshape(-1, 2)
+        drawn = self.open3d.geometry.LineSet(
+            self.open3d.utility.Vector3dVector(lines.reshape(-1, 3)), self.open3d.utility.Vector2iVector(pairs)
+        )
+        return drawn.paint_uniform_color(rgb(colour))
+
+
+class Window(Canvas):
+    """A window that listens: keys, sliders, clicks on hits, and the mouse that turns the box.
 
     Args:
         controller: what is shown.
@@ -55,123 +189,69 @@ class Window:
     """
 
     def __init__(self, controller: Controller) -> None:
+        super().__init__()
         self.controller = controller
-        self.open3d = require("open3d", extra="open3d")
-        self.open3d.utility.set_verbosity_level(self.open3d.utility.VerbosityLevel.Error)
-        self.window = self.open3d.visualization.VisualizerWithKeyCallback()
-        if not self.window.create_window("pointae", 1280, 820) or self.window.get_render_option() is None:
-            raise ComponentError("open3d cannot open a window here: it needs OpenGL 3.3", fix="try --engine html")
-        options = self.window.get_render_option()
-        options.background_color = np.ones(3)
-        options.point_size = 7.0
-        options.light_on = False
-        options.mesh_show_back_face = True  # Open3D's letters are inside out.
-        self._drawn: list[Any] = []
-        self._texts: list[_Text] = []
-        self._camera: NDArray | None = None
-        self._listen()
-        self._draw(first=True)
-        self._look()
+        self._held: str | None = None
+        self._pressed: tuple[int, int] | None = None  # button and modifiers
+        self._mouse = self._pressed_at = (0.0, 0.0)
+        letters = {ord(letter.upper()): letter for letter in "npcurbfxy0123456789"}
+        for number, key in (letters | _KEYS).items():
+            self.window.register_key_callback(number, lambda _, key=key: self.press(key))
+        self.window.register_key_callback(ord("S"), lambda _: self.save())
+        self.window.register_mouse_button_callback(lambda _, button, action, mods: self.button(button, action, mods))
+        self.window.register_mouse_move_callback(lambda _, x, y: self.move(x, y))
+        self.draw(controller.drawing)
 
     def run(self) -> None:
         """Show the window until it is closed."""
-        self.window.register_animation_callback(lambda _: self._face_the_viewer())
+        self.window.register_animation_callback(lambda _: self.face_the_viewer())
         self.window.run()
         self.window.destroy_window()
 
-    def _listen(self) -> None:
-        keys = {ord(letter.upper()): letter for letter in "np123456789"} | _ARROWS
-        for number, key in keys.items():
-            self.window.register_key_callback(number, lambda _, key=key: self._press(key))
-        self.window.register_key_callback(ord("R"), lambda _: self._look())
-
-    def _press(self, key: str) -> bool:
+    def press(self, key: str) -> bool:
+        """Act on a key."""
         if self.controller.press(key):
-            self._draw()
+            self.draw(self.controller.drawing)
+            if key in VIEWS:
+                self.look(VIEWS[key])
         return False
 
-    def _look(self) -> bool:
-        view = self.window.get_view_control()
-        view.set_lookat(np.array(self.controller.scene.box) / 2 - (0, 0, 0.06))
-        view.set_front(_FRONT)
-        view.set_up(_UP)
-        view.set_zoom(0.6)
-        view.change_field_of_view((_FIELD_OF_VIEW - view.get_field_of_view()) / 5)  # its steps are 5 degrees
-        self._camera = None
+    def save(self) -> bool:
+        """Write what the window shows as a picture."""
+        self.controller.saved(write_pixels(self.pixels(), self.controller.picture_path()))
+        self.draw(self.controller.drawing)
         return False
 
-    def _draw(self, first: bool = False) -> None:
-        for geometry in self._drawn:
-            self.window.remove_geometry(geometry, reset_bounding_box=False)
-        scene = self.controller.scene
-        frame = frame_of(scene)
-        self._drawn = [self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")]
-        for layer in self.controller.shown:
-            self._drawn.append(self._points(scene.in_box(layer.pos), layer.style))
-        self._texts = [
-            _Text(self._letters(text, INK), anchor=anchor)
-            for text, anchor in zip(frame.texts, frame.anchors, strict=True)
-        ]
-        corner = [(scene.title, INK), (scene.caption, INK), *self.controller.legend]
-        self._texts += [_Text(self._letters(text, colour), line=i) for i, (text, colour) in enumerate(corner)]
-        self._texts.append(_Text(self._letters(KEYS, INK), line=-1))
-        self._drawn += [text.mesh for text in self._texts]
-        for i, geometry in enumerate(self._drawn):
-            # The camera fits the box, which comes first; hits and letters do not move it.
-            self.window.add_geometry(geometry, reset_bounding_box=first and i == 0)
-        self._camera = None
+    def button(self, button: int, action: int, modifiers: int) -> bool:
+        """The mouse is pressed or released: on a slider, on a hit, or to turn the box."""
+        if action:
+            self._pressed, self._pressed_at = (button, modifiers), self._mouse
+            return self._slide()
+        still = np.hypot(*np.subtract(self._mouse, self._pressed_at)) < _STILL
+        if self._held is None and still and self.controller.pick(self.project, *self._mouse):
+            self.draw(self.controller.drawing)
+        self._held = self._pressed = None
+        return False
 
-    def _face_the_viewer(self) -> bool:
-        """Turn the letters if the camera moved; Open3D calls this for every frame."""
-        camera = self.window.get_view_control().convert_to_pinhole_camera_parameters()
-        now = np.append(camera.extrinsic, camera.intrinsic.height)
-        if self._camera is not None and np.array_equal(now, self._camera):
+    def move(self, x: float, y: float) -> bool:
+        """The mouse moves: drags a slider, turns the box, or, with control or another button, shifts it."""
+        (old_x, old_y), self._mouse = self._mouse, (x, y)
+        if self._pressed is None:
             return False
-        self._camera = now
-        for text in self._texts:
-            text.face(camera)
-            self.window.update_geometry(text.mesh)
-        return True
-
-    def _points(self, places: NDArray, style: Style) -> Any:
-        cloud = self.open3d.geometry.PointCloud(self.open3d.utility.Vector3dVector(places))
-        # This window knows no transparency: as the colour would look on white.
-        return cloud.paint_uniform_color(1 - style.opacity * (1 - np.array(rgb(style.colour))))
-
-    def _lines(self, lines: NDArray, colour: str) -> Any:
-        pairs = np.arange(2 * len(lines)).reshape(-1, 2)
-        drawn = self.open3d.geometry.LineSet(
-            self.open3d.utility.Vector3dVector(lines.reshape(-1, 3)), self.open3d.utility.Vector2iVector(pairs)
-        )
-        return drawn.paint_uniform_color(rgb(colour))
-
-    def _letters(self, text: str, colour: str) -> Any:
-        mesh = self.open3d.t.geometry.TriangleMesh.create_text(
-            text.encode("ascii", "replace").decode(), depth=0.01
-        ).to_legacy()
-        return mesh.paint_uniform_color(rgb(colour))
-
-
-class _Text:
-    """Letters at an anchor in the box, or in a line of the window's corner; -1 is the bottom line."""
-
-    def __init__(self, mesh: Any, anchor: NDArray | None = None, line: int = 0) -> None:
-        self.mesh, self.anchor, self.line = mesh, anchor, line
-        self.outline = np.asarray(mesh.vertices).copy()  # (V, 3) in letter units
-        if anchor is not None:
-            self.outline -= (self.outline.min(0) + self.outline.max(0)) / 2
-
-    def face(self, camera: Any) -> None:
-        """Place the letters for a camera, so that they are upright and of a constant size on the screen."""
-        turn, shift = camera.extrinsic[:3, :3], camera.extrinsic[:3, 3]
-        focal = camera.intrinsic.intrinsic_matrix[1, 1]
-        width, height = camera.intrinsic.width, camera.intrinsic.height
-        if self.anchor is None:
-            row = height - 18 if self.line < 0 else 34 + 23 * self.line
-            seat = np.array([(20 - width / 2) / focal, (row - height / 2) / focal, 1.0]) * _HUD_DEPTH
+        if self._held is not None:
+            return self._slide()
+        control = self.window.get_view_control()
+        if self._pressed == (0, 0):
+            control.rotate(x - old_x, y - old_y, old_x, old_y)
         else:
-            seat = turn @ self.anchor + shift
-        pixels = 15.0 if self.line >= 0 else 12.0
-        # In the camera's frame y points down and z away from the viewer.
-        local = self.outline * (1, -1, -1) * (pixels / _LETTER) * seat[2] / focal + seat
-        self.mesh.vertices = type(self.mesh.vertices)((local - shift) @ turn)
+            control.translate(x - old_x, y - old_y, old_x, old_y)
+        return False
+
+    def _slide(self) -> bool:
+        width = self.window.get_view_control().convert_to_pinhole_camera_parameters().intrinsic.width
+        found = slider_value(self.controller.drawing, width, *self._mouse, self._held)
+        if found is not None:
+            self._held = found[0]
+            if self.controller.slide(*found):
+                self.draw(self.controller.drawing)
+        return False

@@ -1,41 +1,46 @@
-"""Views that need no window: a PNG an event, one page for all, and the hits behind them."""
+"""Views that need no window: pictures, pages and turntables of events, with the hits behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from pointae.errors import DataError
-from pointae.hits import HitBatch
-from pointae.io import write_hits
+from numpy.typing import NDArray
+
+from pointae.errors import UsageError
+from pointae.terminal import progress
 from visual.html_view import write_page
-from visual.scene import build_scene, check_event
+from visual.look import Look
+from visual.moving import FRAMES, turns, write_gif, write_mp4, write_pixels
+from visual.scene import Scene, check_event
 from visual.source import EventSource
-from visual.static_view import draw_before_after, draw_event, save_picture
+from visual.static_view import draw_event, save_picture
 
 KINDS = ("png", "html")
 MAX_PICTURES = 8
 """Events drawn where nobody said how many."""
+DRAWN_BY = {"files": "visual.static_view", "open3d": "visual.open3d_view", "pyvista": "visual.pyvista_view"}
+"""Modules whose ``frames(scene, turns)`` draws an event from several sides."""
+MOVING = {".gif": write_gif, ".mp4": write_mp4}
 
 
 def write_pictures(
-    hits: HitBatch,
-    folder: str | Path,
+    source: EventSource,
+    folder: str | Path | None = None,
     events: Sequence[int] | None = None,
-    full: HitBatch | None = None,
-    title: str = "",
     kinds: Sequence[str] = KINDS,
+    look: Look | None = None,
 ) -> list[Path]:
     """Draw events into a folder, with the hits that were drawn beside them.
 
     Args:
-        hits: B events; layers by what they carry, see :func:`~visual.scene.build_scene`.
-        folder: ``event_<number>.png`` each, ``events.html`` and ``events.h5`` are written there, and
-            ``full.h5`` where full patterns are given.
+        source: B events; layers by what they carry, see :func:`~visual.scene.build_scene`.
+        folder: ``event_<number>.png`` each, ``events.html`` and ``events.h5`` are written there, and a
+            file of each stage; by default the source's own.
         events: numbers of the events, in [0, B); by default the first eight.
-        full: the full patterns of the same B events.
-        title: where the events are from.
         kinds: any of ``"png"`` and ``"html"``.
+        look: where the score is cut, which times are shown, what colours mean, in which units.
 
     Returns:
         The pictures, the page last.
@@ -44,42 +49,79 @@ def write_pictures(
         UsageError: no event of that number.
         StorageError: the folder cannot be written.
     """
-    folder = Path(folder)
-    chosen = list(range(min(hits.batch_size, MAX_PICTURES)) if events is None else events)
+    folder = Path(source.folder if folder is None else folder)
+    chosen = list(range(min(len(source), MAX_PICTURES)) if events is None else events)
     for event in chosen:
-        check_event(event, hits.batch_size)
-    source = EventSource(hits, title, folder, full)
-    scenes = [source.scene(event) for event in chosen]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_hits(folder / "events.h5", hits.events(chosen))
-    if full is not None:
-        write_hits(folder / "full.h5", full.events(chosen))
+        check_event(event, len(source))
+    scenes = [source.scene(event, look) for event in chosen]
+    source.save(folder, chosen)
     paths = []
-    if "png" in kinds:
+    with progress("drawing events", len(chosen) if "png" in kinds else 0) as advance:
         for event, scene in zip(chosen, scenes, strict=True):
-            paths.append(save_picture(draw_event(scene), folder / f"event_{event}.png"))
+            if "png" in kinds:
+                advance(0, f"event_{event}.png")
+                paths.append(save_picture(draw_event(scene), folder / f"event_{event}.png"))
+                advance(1, "")
     if "html" in kinds:
         paths.append(write_page(scenes, folder / "events.html"))
     return paths
 
 
-def write_before_after(hits: HitBatch, event: int, path: str | Path, title: str = "") -> Path:
-    """Draw one event as measured beside the same event as cleaned.
+def save_view(
+    source: EventSource,
+    path: str | Path,
+    events: Sequence[int],
+    engine: str = "files",
+    look: Look | None = None,
+    draw: Callable[[Path], Path] | None = None,
+) -> Path:
+    """Draw into one file whose ending says what: ``.png``, ``.html``, or a turntable as ``.gif`` or ``.mp4``.
+
+    The hits that were drawn are written to ``<name>_hits`` beside it: :func:`~visual.source.open_events`
+    of that folder, or ``tools/view.py`` with it, draws them again.
 
     Args:
-        hits: B events with ``kept``.
-        event: which one, in [0, B).
-        path: of the PNG.
-        title: where the event is from.
+        source: the events.
+        path: of the file.
+        events: their numbers; only a page shows more than the first.
+        engine: who draws pictures and turntables, one of :data:`DRAWN_BY`.
+        look: where the score is cut, which times are shown, what colours mean, in which units.
+        draw: writes the picture instead of the view of the event, e.g. panels.
 
     Raises:
-        DataError: the hits carry no decision.
-        UsageError: no event of that number.
-        StorageError: the picture cannot be written.
+        ComponentError: the engine, or what writes an MP4, cannot be used here.
+        UsageError: no event of that number, or another ending.
+        StorageError: it cannot be written.
     """
-    decided = build_scene(hits, event, title=title)
-    if hits.kept is None:
-        raise DataError("the hits carry no decision 'kept': there is no after", fix="denoise them first")
-    before = build_scene(hits.replace(kept=None), event, title=title)
-    after = build_scene(hits.select(hits.kept).replace(kept=None), event, title=title)
-    return save_picture(draw_before_after(before, after, decided.caption), Path(path))
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in (".png", ".html", *MOVING) or (draw is not None and ending != ".png"):
+        wanted = ".png" if draw is not None else ".png, .html, .gif or .mp4"
+        raise UsageError(f"cannot save a view as '{path.name}'", fix=f"end its name with {wanted}")
+    chosen = events if ending == ".html" else events[:1]
+    scenes = [source.scene(event, look) for event in chosen]
+    written = draw(path) if draw is not None else _write(scenes, path, engine)
+    source.save(path.with_name(f"{path.stem}_hits"), chosen)
+    return written
+
+
+def _write(scenes: Sequence[Scene], path: Path, engine: str) -> Path:
+    ending = path.suffix.lower()
+    if ending == ".html":
+        return write_page(scenes, path)
+    if ending == ".png" and engine == "files":
+        return save_picture(draw_event(scenes[0]), path)
+    if ending == ".png":
+        return write_pixels(next(_frames(engine, scenes[0], [0.0])), path)
+    with progress(f"turning {path.name}", FRAMES) as advance:
+
+        def told() -> Iterator[NDArray]:
+            for pixels in _frames(engine, scenes[0], turns()):
+                advance(1, "")
+                yield pixels
+
+        return MOVING[ending](told(), path)
+
+
+def _frames(engine: str, scene: Scene, angles: Sequence[float]) -> Iterator[NDArray]:
+    return import_module(DRAWN_BY[engine]).frames(scene, angles)

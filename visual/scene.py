@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,10 +14,16 @@ from torch import Tensor
 from pointae.errors import DataError, UsageError
 from pointae.geometry import Axis
 from pointae.hits import HitBatch
+from visual.colouring import Colouring, Key
 from visual.colours import STYLES, Style
+from visual.look import Look, check_colour, decided, inside
 
 TIME_EDGE = 1.8
 """Length of the box along time; along x and y it is about 1."""
+OVERLAYS = ("reconstructed", "oracle", "smeared", "thinned", "full pattern")
+"""Layers of the same events at other stages: what a decoder made from the code alone, what the
+likelihood ratio of the known tracks keeps, and the clean events on their way to the input."""
+_AT_FIRST = ("reconstructed", "full pattern")
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,18 @@ class Layer:
     Args:
         name: what they are, e.g. ``"lost signal"``.
         style: colour, size and symbol.
-        pos: (N, 3) float32, physical positions along (x, y, t).
-        values: (N,) each, what else is known of a hit: score, track, features.
+        pos: (N, 3) float32, positions along (x, y, t), in the units of the scene's axes.
+        values: (N,) each, what else is known of a hit: truth, score, track, features.
+        colours: (N, 3) red, green and blue in [0, 1], where they mean something; ``None``: the style's colour.
+        at_first: shown before the user switches layers.
     """
 
     name: str
     style: Style
     pos: NDArray[np.float32]
     values: dict[str, NDArray] = field(default_factory=dict)
+    colours: NDArray[np.float32] | None = None
+    at_first: bool = True
 
     def __post_init__(self) -> None:
         wrong = {name: value.shape for name, value in self.values.items() if value.shape != (len(self.pos),)}
@@ -92,13 +103,25 @@ class Scene:
         title: which event.
         caption: one line of counts.
         axes: x, y and t.
-        layers: most important first; their hits are disjoint but for ``"full pattern"``.
+        layers: most important first; hits of the parts are disjoint, those of :data:`OVERLAYS` lie over them.
+        key: texts and colours that say what the layers' ``colours`` mean.
     """
 
     title: str
     caption: str
     axes: tuple[SceneAxis, SceneAxis, SceneAxis]
     layers: tuple[Layer, ...]
+    key: Key = ()
+
+    @property
+    def shown(self) -> Scene:
+        """The scene as it is before the user switches layers: for pictures."""
+        return self.only(layer.name for layer in self.layers if layer.at_first)
+
+    def only(self, names: Iterable[str]) -> Scene:
+        """The scene with these layers, all shown."""
+        wanted = set(names)
+        return replace(self, layers=tuple(replace(x, at_first=True) for x in self.layers if x.name in wanted))
 
     def in_box(self, pos: NDArray) -> NDArray[np.float64]:
         """Where to draw positions: time to the right, x into the depth, y up.
@@ -125,36 +148,49 @@ class Scene:
         return (t, x, y)
 
 
-def build_scene(hits: HitBatch, event: int, full: HitBatch | None = None, title: str = "") -> Scene:
+def build_scene(
+    hits: HitBatch, event: int, stages: Mapping[str, HitBatch] | None = None, title: str = "", look: Look | None = None
+) -> Scene:
     """The scene of one event, in layers by what its hits carry.
 
     Without labels there is one layer, "input"; with the truth "signal" and "noise"; with a
     decision "kept" and "removed"; with both "kept signal", "lost signal", "surviving noise" and
-    "removed noise". Each hit is in exactly one of them. A layer without hits stays, so that every
+    "removed noise". Each hit is in exactly one of them, and, where there are several, in "input",
+    which is off at first. Stages are further layers. A layer without hits stays, so that every
     event of a batch has the same layers.
 
     Args:
         hits: B events.
         event: which one, in [0, B).
-        full: the full patterns of the same B events: the layer "full pattern".
+        stages: the same B events at other stages, any of :data:`OVERLAYS` by name; of hits with a
+            decision those kept are shown.
         title: where the events are from.
+        look: where the score is cut, which times are shown, what colours mean, in which units.
 
     Raises:
         UsageError: no event of that number.
-        DataError: ``full`` holds other events or another grid.
+        ConfigError: hits without what the colours should mean.
+        DataError: a stage holds other events or another grid, or hits without a score are to be cut.
     """
+    look = look or Look()
     check_event(event, hits.batch_size)
-    chosen = hits.events([event]).to("cpu")
-    layers = [_layer(name, chosen, mask) for name, mask in _parts(chosen).items()]
-    if full is not None:
-        if full.batch_size != hits.batch_size or full.geometry != hits.geometry:
-            raise DataError(
-                f"full patterns must be of the same {hits.batch_size} events on the grid "
-                f"{hits.geometry.spatial_shape}, got {full.batch_size} on {full.geometry.spatial_shape}"
-            )
-        pattern = full.events([event]).to("cpu")
-        layers.append(_layer("full pattern", pattern, torch.ones(pattern.num_hits, dtype=torch.bool)))
-    return Scene(_title(title, event, chosen), _caption(layers), _axes(hits.geometry.axes), tuple(layers))
+    check_colour(hits, look.colour_by)
+    measured = decided(hits.events([event]).to("cpu"), look.threshold)
+    axes = _axes(hits.geometry.axes, look.pixels)
+    colouring = _colouring(look, axes[2], measured)
+    parts = _parts(measured)
+    layers = [_layer(name, measured, mask, look, colouring) for name, mask in parts.items()]
+    if len(parts) > 1:
+        layers.append(_layer("input", measured, _all(measured), look, colouring, at_first=False))
+    for name in OVERLAYS:
+        if stages is not None and name in stages:
+            other = _stage(name, stages[name], hits).events([event]).to("cpu")
+            mask = _all(other) if other.kept is None else other.kept
+            layers.append(_layer(name, other, mask, look, colouring, at_first=name in _AT_FIRST))
+    return Scene(
+        _title(title, event, measured), _caption(layers, look, axes[2]), axes, tuple(layers),
+        colouring.key(None if measured.track is None else measured.track.numpy()),
+    )  # fmt: skip
 
 
 def check_event(event: int, num_events: int) -> None:
@@ -186,13 +222,36 @@ def _parts(hits: HitBatch) -> dict[str, Tensor]:
     }
 
 
-def _layer(name: str, hits: HitBatch, mask: Tensor) -> Layer:
-    # The layer's name tells the truth and the decision already.
-    values = {key: value for key, value in hits.present.items() if key not in ("signal", "kept")}
+def _all(hits: HitBatch) -> Tensor:
+    return torch.ones(hits.num_hits, dtype=torch.bool)
+
+
+def _stage(name: str, stage: HitBatch, hits: HitBatch) -> HitBatch:
+    if stage.batch_size != hits.batch_size or stage.geometry != hits.geometry:
+        raise DataError(
+            f"'{name}' must be of the same {hits.batch_size} events on the grid "
+            f"{hits.geometry.spatial_shape}, got {stage.batch_size} on {stage.geometry.spatial_shape}"
+        )
+    return stage
+
+
+def _layer(name: str, hits: HitBatch, mask: Tensor, look: Look, colouring: Colouring, at_first: bool = True) -> Layer:
+    drawn = hits.coords.float() if look.pixels else hits.pos
+    rows = mask & inside(drawn[:, 2], look.window)
+    # The layer's name tells the decision already.
+    values = {key: value for key, value in hits.present.items() if key != "kept"}
     values |= {key: hits.features[:, i] for i, key in enumerate(hits.feature_names)}
-    return Layer(
-        name, STYLES[name], hits.pos[mask].numpy(), {key: value[mask].numpy() for key, value in values.items()}
-    )
+    pos, told = drawn[rows].numpy(), {key: value[rows].numpy() for key, value in values.items()}
+    return Layer(name, STYLES[name], pos, told, colouring.colours(pos, told), at_first)
+
+
+def _colouring(look: Look, t: SceneAxis, hits: HitBatch) -> Colouring:
+    if look.colour_by == "time":
+        return Colouring("time", t.low, t.high, t.unit)
+    if look.colour_by in hits.feature_names and hits.num_hits:
+        column = hits.features[:, hits.feature_names.index(look.colour_by)]
+        return Colouring(look.colour_by, float(column.min()), float(column.max()))
+    return Colouring(look.colour_by)
 
 
 def _title(title: str, event: int, hits: HitBatch) -> str:
@@ -205,7 +264,7 @@ def _title(title: str, event: int, hits: HitBatch) -> str:
     return f"{title}, {number}" if title else number
 
 
-def _caption(layers: list[Layer]) -> str:
+def _caption(layers: list[Layer], look: Look, t: SceneAxis) -> str:
     count = {layer.name: len(layer.pos) for layer in layers}
     parts = []
     if "kept signal" in count:
@@ -217,8 +276,12 @@ def _caption(layers: list[Layer]) -> str:
         parts.append(f"{count['signal']:,} signal and {count['noise']:,} noise hits")
     else:
         parts.append(f"{count['input']:,} hits")
-    if "full pattern" in count:
-        parts.append(f"full pattern of {count['full pattern']:,} hits")
+    parts += [f"{name} of {count[name]:,} hits" for name in ("reconstructed", "full pattern") if name in count]
+    if look.threshold is not None:
+        parts.append(f"score >= {look.threshold:.3g}")
+    if look.window is not None:
+        low, high = (f"{end / t.factor:.5g}" for end in look.window)
+        parts.append(f"{t.name} {low} to {high}{t.label.removeprefix(t.name)}")
     return ", ".join(parts)
 
 
@@ -228,11 +291,16 @@ def _share(part: int, rest: int, what: str) -> str:
     return f"{part:,} of {whole:,} {what}{percent}"
 
 
-def _axes(axes: tuple[Axis, Axis, Axis]) -> tuple[SceneAxis, SceneAxis, SceneAxis]:
+def _axes(axes: tuple[Axis, Axis, Axis], pixels: bool) -> tuple[SceneAxis, SceneAxis, SceneAxis]:
     x, y, t = axes
     ratio = (y.high - y.low) / (x.high - x.low)
     # True proportions where they can be seen; a box of 660 mm by 53 mm would hide one axis.
     true = x.unit == y.unit and 0.4 <= ratio <= 2.5
     edges = (1 / max(1.0, ratio), ratio / max(1.0, ratio), TIME_EDGE) if true else (1.0, 1.0, TIME_EDGE)
-    x_, y_, t_ = (SceneAxis(a.name, a.unit, a.low, a.high, e) for a, e in zip((x, y, t), edges, strict=True))
+    units = ("pixel", "pixel", "bin") if pixels else (x.unit, y.unit, t.unit)
+    limits = [(-0.5, a.bins - 0.5) if pixels else (a.low, a.high) for a in axes]
+    x_, y_, t_ = (
+        SceneAxis(axis.name, unit, *limit, edge)
+        for axis, unit, limit, edge in zip(axes, units, limits, edges, strict=True)
+    )
     return (x_, y_, t_)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from pointae.runs import write_atomically
+from pointae.storage import write_atomically
+from visual.colouring import Key
 from visual.colours import INK
 from visual.scene import Layer, Scene, SceneAxis
 
 FRAME = "#B8B8B8"
 GRID = "#E6E6E6"
+ELEVATION, AZIMUTH = 22.0, -58.0
+"""Where one looks from at first, in degrees."""
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -32,36 +37,64 @@ _MARKERS = {"dot": "o", "ring": "o", "diamond": "D"}
 
 def draw_event(scene: Scene) -> Figure:
     """One event: the view in space, the bird's-eye view (time, x) and the detector's face (x, y)."""
+    scene = scene.shown
     with matplotlib.rc_context(_STYLE):
         figure = _figure((13.0, 6.6), scene.title, scene.caption)
-        _draw_space(figure, (0.0, 0.07, 0.56, 0.83), scene)
+        draw_space(figure, (0.0, 0.09, 0.56, 0.81), scene)
         x, y, t = scene.axes
-        birds_eye = figure.add_axes((0.635, 0.56, 0.345, 0.31))
-        _draw_plane(birds_eye, scene, (2, 0), (t, x), "bird's-eye view")
-        face = figure.add_axes((0.635, 0.14, 0.345, 0.31))
-        _draw_plane(face, scene, (0, 1), (x, y), "detector face")
-        _legend(figure, scene.layers)
+        birds_eye = figure.add_axes((0.635, 0.575, 0.345, 0.295))
+        draw_plane(birds_eye, scene, (2, 0), (t, x), "bird's-eye view")
+        face = figure.add_axes((0.635, 0.165, 0.345, 0.295))
+        draw_plane(face, scene, (0, 1), (x, y), "detector face")
+        draw_legend(figure, scene.layers, scene.key)
     return figure
 
 
-def draw_before_after(before: Scene, after: Scene, caption: str) -> Figure:
-    """One event as measured and as cleaned, in space and, below, in the bird's-eye view.
+def draw_panels(panels: Sequence[tuple[str, Scene]], title: str, caption: str) -> Figure:
+    """Scenes side by side in space, each with its bird's-eye view (time, x) below.
 
     Args:
-        before, after: scenes with layers of the same names.
-        caption: what happened between them.
+        panels: name and scene of each; the axes are those of the first.
+        title: over all.
+        caption: below the title.
     """
+    count = len(panels)
+    width = max(13.0, 4.8 * count)
     with matplotlib.rc_context(_STYLE):
-        figure = _figure((13.0, 8.2), before.title, caption)
-        for i, (scene, name) in enumerate(((before, "measured"), (after, "cleaned"))):
-            left = 0.5 * i
-            _draw_space(figure, (left, 0.35, 0.48, 0.53), scene)
-            hits = sum(len(layer.pos) for layer in scene.layers)
-            figure.text(left + 0.25, 0.88, f"{name}: {hits:,} hits", ha="center", fontsize=12)
-            plane = figure.add_axes((left + 0.075, 0.115, 0.39, 0.235))
-            _draw_plane(plane, scene, (2, 0), (scene.axes[2], scene.axes[0]), "")
-        _legend(figure, before.layers, counts=False)
+        figure = _figure((width, 8.2), title, caption)
+        for i, (name, scene) in enumerate(panels):
+            left, share = i / count, 1 / count
+            draw_space(figure, (left, 0.39, 0.95 * share, 0.47), scene.shown, zoom=0.95)
+            hits = sum(len(layer.pos) for layer in scene.shown.layers)
+            figure.text(left + share / 2, 0.875, f"{name}: {hits:,} hits", ha="center", fontsize=12)
+            plane = figure.add_axes((left + 0.16 * share, 0.15, 0.79 * share, 0.215))
+            draw_plane(plane, scene.shown, (2, 0), (scene.axes[2], scene.axes[0]), "")
+        layers = {x.name: x for _, scene in panels for x in scene.shown.layers if x.colours is None}
+        keys = dict(entry for _, scene in panels for entry in scene.key)
+        draw_legend(figure, tuple(layers.values()), tuple(keys.items()), counts=False)
     return figure
+
+
+def frames(scene: Scene, turns: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
+    """The event in space from one side after another, without a display.
+
+    Args:
+        scene: what is drawn.
+        turns: degrees about the upright axis, from the first view.
+
+    Yields:
+        (H, W, 3) pixels.
+    """
+    scene = scene.shown
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure((8.4, 6.0), scene.title, scene.caption)
+        axes = draw_space(figure, (0.0, 0.1, 1.0, 0.8), scene)
+        draw_legend(figure, scene.layers, scene.key)
+        canvas = FigureCanvasAgg(figure)
+        for turn in turns:
+            axes.view_init(elev=ELEVATION, azim=AZIMUTH + turn)
+            canvas.draw()
+            yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def save_picture(figure: Figure, path: Path, dpi: int = 130) -> Path:
@@ -85,11 +118,12 @@ def _figure(size: tuple[float, float], title: str, caption: str) -> Figure:
     return figure
 
 
-def _draw_space(figure: Figure, place: tuple[float, float, float, float], scene: Scene) -> None:
+def draw_space(figure: Figure, place: tuple[float, float, float, float], scene: Scene, zoom: float = 1.12) -> Any:
+    """A scene in space, in new axes at ``place`` (left, bottom, width, height in shares of the figure)."""
     # Time to the right, x into the depth, y up: the order of Scene.drawn_axes.
     axes: Any = figure.add_axes(place, projection="3d", computed_zorder=False)
-    axes.set_box_aspect(scene.box, zoom=1.12)
-    axes.view_init(elev=22, azim=-58)
+    axes.set_box_aspect(scene.box, zoom=zoom)
+    axes.view_init(elev=ELEVATION, azim=AZIMUTH)
     sides = zip("xyz", scene.drawn_axes, (13, 7, 2), strict=True)
     for letter, axis, pad in sides:
         _scale(getattr(axes, f"set_{letter}lim"), getattr(axes, f"set_{letter}ticks"), axis)
@@ -102,11 +136,13 @@ def _draw_space(figure: Figure, place: tuple[float, float, float, float], scene:
     for depth, layer in enumerate(reversed(scene.layers)):
         x, y, t = layer.pos.T
         axes.scatter(t, x, y, zorder=depth, depthshade=False, **_marker(layer))
+    return axes
 
 
-def _draw_plane(
+def draw_plane(
     axes: Any, scene: Scene, columns: tuple[int, int], sides: tuple[SceneAxis, SceneAxis], title: str
 ) -> None:
+    """A scene seen along one axis: ``columns`` of its positions over each other, with these ``sides``."""
     for depth, layer in enumerate(reversed(scene.layers)):
         axes.scatter(*(layer.pos[:, i] for i in columns), zorder=2 + depth, **_marker(layer))
     _scale(axes.set_xlim, axes.set_xticks, sides[0])
@@ -131,22 +167,38 @@ def _marker(layer: Layer) -> dict[str, Any]:
     look: dict[str, Any] = {
         "marker": _MARKERS[style.symbol], "s": style.size**2, "alpha": style.opacity, "clip_on": False,
     }  # fmt: skip
+    colour = style.colour if layer.colours is None else layer.colours
     if style.symbol == "ring":
-        return look | {"facecolors": "none", "edgecolors": style.colour, "linewidths": 1.6}
-    return look | {"c": style.colour, "linewidths": 0}
+        return look | {"facecolors": "none", "edgecolors": colour, "linewidths": 1.6}
+    return look | {"c": colour, "linewidths": 0}
 
 
-def _legend(figure: Figure, layers: Sequence[Layer], counts: bool = True) -> None:
+def draw_legend(figure: Figure, layers: Sequence[Layer], key: Key = (), counts: bool = True) -> None:
+    """Layers at the figure's foot and, above them, what colours mean."""
     handles = []
     for layer in layers:
         style = layer.style
-        ring = style.symbol == "ring"
-        look: dict[str, Any] = {"markerfacecolor": "none" if ring else style.colour, "markeredgecolor": style.colour}
-        label = layer.legend if counts else layer.name
-        handle = Line2D([], [], linestyle="", marker=_MARKERS[style.symbol], label=label, **look)
-        handle.set(markersize=max(style.size, 5.0), markeredgewidth=1.6 if ring else 0.0, alpha=style.opacity)
-        handles.append(handle)
+        # Where colours mean something of their own, a layer is known by its symbol.
+        colour = style.colour if layer.colours is None else INK
+        handles.append(_handle(layer.legend if counts else layer.name, style.symbol, colour, style.size, style.opacity))
+    place = 0.024 if key else 0.035
+    _row(figure, handles, place)
+    if key:
+        _row(figure, [_handle(text, "dot", colour, 6.0) for text, colour in key], place + 0.04)
+
+
+def _handle(label: str, symbol: str, colour: str, size: float, opacity: float = 1.0) -> Line2D:
+    ring = symbol == "ring"
+    look: dict[str, Any] = {"markerfacecolor": "none" if ring else colour, "markeredgecolor": colour}
+    handle = Line2D([], [], linestyle="", marker=_MARKERS[symbol], label=label, **look)
+    handle.set(markersize=max(size, 5.0), markeredgewidth=1.6 if ring else 0.0, alpha=opacity)
+    return handle
+
+
+def _row(figure: Figure, handles: list[Line2D], height: float) -> None:
+    room = figure.get_size_inches()[0] * 11  # letters of this size, with the gaps between entries
+    letters = sum(len(str(handle.get_label())) + 5 for handle in handles)
     figure.legend(
-        handles=handles, loc="center", bbox_to_anchor=(0.5, 0.035), ncols=len(handles), frameon=False, fontsize=10,
-        handletextpad=0.2, columnspacing=1.6,
+        handles=handles, loc="center", bbox_to_anchor=(0.5, height), ncols=len(handles), frameon=False,
+        fontsize=min(10.0, 10.0 * room / max(letters, 1)), handletextpad=0.2, columnspacing=1.6,
     )  # fmt: skip

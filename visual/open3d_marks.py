@@ -1,0 +1,139 @@
+"""Letters and sliders of an Open3D window, which knows neither: flat meshes that face the viewer."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visual.colours import BLUE, INK, rgb
+from visual.drawing import Drawing, Slider
+from visual.frame import Frame
+
+_LETTER = 14.0
+"""Height of a line in the units of Open3D's letters."""
+_TALL, _SMALL = 15.0, 12.0
+"""Height of a line in pixels: in the corners, and at the axes and the foot."""
+_DEPTH = 0.2
+"""Distance from the eye of what stays in its corner: nearer than any hit."""
+_BAR = 230.0
+"""Length of a slider in pixels."""
+_MARGIN, _ROW, _SLIDER_ROW = 20.0, 23.0, 52.0
+"""Pixels from the window's edge, and of one line of text or slider to the next."""
+
+
+class Mark:
+    """A flat mesh of a constant size on the screen, at an anchor in the box or in a place of the window.
+
+    Args:
+        mesh: in any units.
+        outline: (V, 3) its vertices in pixels, right and up, from where it is anchored.
+        anchor: (3,) in the box; ``None`` for a mark that stays where it is in the window.
+        place: pixels (right, down) from a corner of the window; negative from its right or lower edge.
+    """
+
+    def __init__(
+        self, mesh: Any, outline: NDArray, anchor: NDArray | None = None, place: tuple[float, float] = (0, 0)
+    ) -> None:
+        self.mesh, self.outline, self.anchor, self.place = mesh, outline, anchor, place
+
+    def face(self, camera: Any) -> None:
+        """Put the mark where it belongs for a camera, upright."""
+        turn, shift = camera.extrinsic[:3, :3], camera.extrinsic[:3, 3]
+        focal = camera.intrinsic.intrinsic_matrix[1, 1]
+        size = np.array([camera.intrinsic.width, camera.intrinsic.height])
+        if self.anchor is None:
+            place = np.where(np.array(self.place) < 0, size, 0) + self.place
+            seat = np.array([*(place - size / 2) / focal, 1.0]) * _DEPTH
+        else:
+            seat = turn @ self.anchor + shift
+        # In the camera's frame y points down and z away from the viewer.
+        local = self.outline * (1, -1, -1) * seat[2] / focal + seat
+        self.mesh.vertices = type(self.mesh.vertices)((local - shift) @ turn)
+
+
+class Marks:
+    """Makes the marks of a drawing.
+
+    Args:
+        open3d: the module.
+    """
+
+    def __init__(self, open3d: Any) -> None:
+        self.open3d = open3d
+        self._letters = lru_cache(maxsize=500)(self._outline)  # They take Open3D longer than all the rest.
+
+    def of(self, drawing: Drawing, frame: Frame) -> list[Mark]:
+        """Numbers at the axes, lines in the corners, sliders."""
+        marks = [
+            self._text(text, INK, _SMALL, anchor=anchor, centred=True)
+            for text, anchor in zip(frame.texts, frame.anchors, strict=True)
+        ]
+        for i, (text, colour) in enumerate(drawing.texts):
+            marks.append(self._text(text, colour, _TALL, place=(_MARGIN, 34 + _ROW * i)))
+        for i, text in enumerate(reversed(drawing.foot)):
+            marks.append(self._text(text, INK, _SMALL, place=(_MARGIN, -18 - 18.0 * i)))
+        for i, slider in enumerate(drawing.sliders):
+            marks += self._slider(slider, 34 + _SLIDER_ROW * i)
+        return marks
+
+    def _slider(self, slider: Slider, height: float) -> list[Mark]:
+        share = (slider.value - slider.low) / (slider.high - slider.low)
+        return [
+            self._text(slider.text, INK, _TALL, place=(-_MARGIN - _BAR, height)),
+            self._box(0, _BAR, 3, "#BBBBBB", height + _SLIDER_ROW / 3),
+            self._box(share * _BAR - 5, share * _BAR + 5, 16, BLUE, height + _SLIDER_ROW / 3),
+        ]
+
+    def _box(self, left: float, right: float, tall: float, colour: str, height: float) -> Mark:
+        # A knob lies nearer than its bar.
+        corners = np.array(
+            [[left, -tall / 2, tall], [right, -tall / 2, tall], [right, tall / 2, tall], [left, tall / 2, tall]]
+        )
+        mesh = self._mesh(corners, np.array([[0, 1, 2], [0, 2, 3]]), colour)
+        return Mark(mesh, corners * (1, 1, 1e-3), place=(-_MARGIN - _BAR, height))
+
+    def _text(
+        self,
+        text: str,
+        colour: str,
+        pixels: float,
+        anchor: NDArray | None = None,
+        place: tuple[float, float] = (0, 0),
+        centred: bool = False,
+    ) -> Mark:
+        outline, triangles = self._letters(text.encode("ascii", "replace").decode())
+        scaled = outline * pixels / _LETTER
+        if centred and len(scaled):
+            scaled = scaled - (scaled.min(0) + scaled.max(0)) / 2
+        return Mark(self._mesh(scaled, triangles, colour), scaled, anchor, place)
+
+    def _outline(self, text: str) -> tuple[NDArray, NDArray]:
+        letters = self.open3d.t.geometry.TriangleMesh.create_text(text, depth=0.01).to_legacy()
+        return np.asarray(letters.vertices).copy(), np.asarray(letters.triangles).copy()
+
+    def _mesh(self, vertices: NDArray, triangles: NDArray, colour: str) -> Any:
+        utility = self.open3d.utility
+        mesh = self.open3d.geometry.TriangleMesh(
+            utility.Vector3dVector(vertices), utility.Vector3iVector(triangles.astype(np.int32))
+        )
+        return mesh.paint_uniform_color(rgb(colour))
+
+
+def slider_value(drawing: Drawing, width: float, x: float, y: float, held: str | None) -> tuple[str, float] | None:
+    """Name and new value of the slider at a place of the window, in pixels; ``None`` beside them all.
+
+    Args:
+        drawing: whose sliders.
+        width: of the window.
+        x, y: where the mouse is.
+        held: the slider that is being dragged, wherever the mouse is by now.
+    """
+    for i, slider in enumerate(drawing.sliders):
+        away = (x - (width - _MARGIN - _BAR)) / _BAR
+        near = abs(y - (34 + _SLIDER_ROW * (i + 1 / 3))) < _SLIDER_ROW / 4 and -0.05 < away < 1.05
+        if held == slider.name or (held is None and near):
+            return slider.name, slider.low + min(max(away, 0.0), 1.0) * (slider.high - slider.low)
+    return None
