@@ -13,15 +13,16 @@ import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pointae.config import Config
+from pointae.config import Config, SweepSettings
 from pointae.errors import ConfigError
 
 Tree = dict[str, Any]
+_Root = TypeVar("_Root", bound=BaseModel)
 CHOICES = ("name", "kind")
 """Keys that say which of several models a section is."""
 
@@ -55,14 +56,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         layers.append((f"override '{override}'", _override_tree(override)))
     # The defaults come first, so that a section may be changed without repeating which one it is.
-    tree: Tree = {**Config().model_dump(), "name": Path(path).stem}
-    for _, layer in layers:
-        for key, value in layer.items():
-            tree[key] = _merge(tree.get(key), value)
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, layers) from None
+    return _checked(Config, {**Config().model_dump(), "name": Path(path).stem}, layers)
+
+
+def load_sweep(path: str | Path, **changes: object) -> SweepSettings:
+    """Read, merge and check a sweep; its ``config`` becomes a path as seen from here.
+
+    Args:
+        path: a YAML file.
+        changes: settings that differ from the file, where they are not ``None``.
+
+    Raises:
+        ConfigError: as :func:`load_config`.
+    """
+    layers = _layers(Path(path), seen=())
+    layers += [(f"option --{key}", {key: value}) for key, value in changes.items() if value is not None]
+    settings = _checked(SweepSettings, {}, layers)
+    return settings.model_copy(update={"config": str(Path(path).parent / settings.config)})
 
 
 def dump_config(config: Config) -> str:
@@ -116,9 +126,22 @@ def _override_tree(override: str) -> Tree:
     return value
 
 
+def _checked(root: type[_Root], tree: Tree, layers: list[tuple[str, Tree]]) -> _Root:
+    """What a file's layers, merged over ``tree``, say."""
+    for _, layer in layers:
+        for key, value in layer.items():
+            tree[key] = _merge(tree.get(key), value)
+    try:
+        return root.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, layers, root) from None
+
+
 def _merge(base: Any, over: Any) -> Any:
     if not isinstance(over, dict):
         return over
+    if isinstance(base, list) and over and all(isinstance(key, int) and key < len(base) for key in over):
+        return [_merge(item, over[i]) if i in over else item for i, item in enumerate(base)]
     over = dict(over)
     delete = over.pop("_delete_", False)
     if not isinstance(base, dict) or delete:
@@ -128,14 +151,14 @@ def _merge(base: Any, over: Any) -> Any:
     return {**base, **{key: _merge(base.get(key), value) for key, value in over.items()}}
 
 
-def _explain(error: ValidationError, layers: list[tuple[str, Tree]]) -> ConfigError:
+def _explain(error: ValidationError, layers: list[tuple[str, Tree]], root: type[BaseModel]) -> ConfigError:
     """One line for the first mistake: file, key, what is wrong, what is near."""
     problem = error.errors()[0]
-    location = _without_tags(problem["loc"])
+    location = _without_tags(problem["loc"], root)
     key = ".".join(str(part) for part in location)
     source = next((name for name, tree in reversed(layers) if _holds(tree, location)), layers[-1][0])
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(location[:-1], problem["loc"])
+        known = _fields_at(location[:-1], problem["loc"], root)
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         fix = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key '{key}'", where=source, fix=fix)
@@ -143,10 +166,10 @@ def _explain(error: ValidationError, layers: list[tuple[str, Tree]]) -> ConfigEr
     return ConfigError(f"'{key}': {message}, got {problem['input']!r}"[:400], where=source)
 
 
-def _without_tags(location: tuple[Any, ...]) -> tuple[Any, ...]:
+def _without_tags(location: tuple[Any, ...], root: type[BaseModel]) -> tuple[Any, ...]:
     """pydantic's location without the parts that are choices of a union, not keys of the file."""
     path: list[Any] = []
-    kind: Any = Config
+    kind: Any = root
     for part in location:
         models = _models(kind)
         if any(part == _tag(model) for model in models) and len(models) > 1:
@@ -160,8 +183,8 @@ def _without_tags(location: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(path)
 
 
-def _fields_at(location: tuple[Any, ...], tagged: tuple[Any, ...]) -> list[str]:
-    kind: Any = Config
+def _fields_at(location: tuple[Any, ...], tagged: tuple[Any, ...], root: type[BaseModel]) -> list[str]:
+    kind: Any = root
     for part in location:
         for model in _models(kind):
             if isinstance(part, str) and part in model.model_fields:

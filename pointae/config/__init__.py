@@ -21,6 +21,7 @@ from pointae.config.data import (
 )
 from pointae.config.model import (
     AttentionSettings,
+    CategoryGridSettings,
     Decoder,
     Dense2dSettings,
     Dense3dSettings,
@@ -37,6 +38,7 @@ from pointae.config.model import (
     SparseSettings,
     TrackFitSettings,
 )
+from pointae.config.sweep import Parameter, RangeSettings, ScoreSettings, SweepSettings
 from pointae.config.training import (
     EvaluateSettings,
     LossSettings,
@@ -46,6 +48,7 @@ from pointae.config.training import (
 
 __all__ = [
     "AttentionSettings",
+    "CategoryGridSettings",
     "Config",
     "DataSettings",
     "Decoder",
@@ -63,16 +66,20 @@ __all__ = [
     "LossSettings",
     "LossTerm",
     "ModelSettings",
+    "Parameter",
     "PatternSource",
     "PerHitSettings",
     "PerceiverSettings",
     "PointNetSettings",
     "PointSetSettings",
+    "RangeSettings",
     "RobotSource",
+    "ScoreSettings",
     "Settings",
     "Source",
     "SparseSettings",
     "SplitShares",
+    "SweepSettings",
     "TorchSource",
     "TrackFitSettings",
     "TrainSettings",

@@ -1,0 +1,106 @@
+"""A sweep from its settings to its tables and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pointae.analysis.sweep.directory import SweepDirectory
+from pointae.analysis.sweep.estimate import clock, epoch_seconds, left_seconds
+from pointae.analysis.sweep.space import check_values, combinations_of, config_of
+from pointae.analysis.sweep.study import SweepStudy
+from pointae.analysis.sweep.tables import full_training, importances, save_tables, workbook_tables
+from pointae.analysis.sweep.trials import run_trials, sweep_facts
+from pointae.analysis.workbook import write_workbook
+from pointae.config import RangeSettings, ScoreSettings, SweepSettings
+from pointae.terminal import console
+
+
+def open_sweep(settings: SweepSettings, overrides: tuple[str, ...], out: Path) -> SweepStudy:
+    """Make or join a sweep, and print how many configurations it has and about how long they take.
+
+    Args:
+        settings: of the sweep.
+        overrides: of every trial's config, ``key=value``.
+        out: its folder.
+
+    Raises:
+        ConfigError: a key or value that a config cannot have, or a search without end.
+        CheckpointError: the folder holds a sweep with other settings.
+        DataError: its events cannot be read.
+    """
+    check_values(settings, overrides)
+    config = config_of(settings, {}, overrides)
+    per_epoch = epoch_seconds(config)
+    study = SweepStudy(SweepDirectory(out), settings, sweep_facts(settings, config))
+    finished = study.finished()
+    left = study.wanted() - len(finished)
+    known = [float(trial.user_attrs["seconds"]) for trial in finished if "seconds" in trial.user_attrs]
+    total = combinations_of(settings)
+    console.print(
+        f"{'no end of' if total is None else f'{total:,}'} configurations of {len(settings.parameters)} parameters, "
+        f"{settings.sampler}; {study.wanted():,} trials, {len(finished):,} done, {left:,} left, "
+        f"in {study.directory.path}"
+    )
+    expected = clock(left_seconds(known, config.train.epochs, per_epoch, left))
+    console.print(
+        f"up to {config.train.epochs} epochs a trial, {per_epoch:.1f} s an epoch of the config as it stands: about "
+        f"{expected} with one process, less where trials are pruned"
+    )
+    return study
+
+
+def run_sweep(
+    study: SweepStudy, overrides: tuple[str, ...], write_page: Callable[..., Path], xlsx: bool = False
+) -> list[dict[str, Any]]:
+    """Train what is left, and write the tables and the page after each trial; returns the ranking.
+
+    Args:
+        study: of :func:`open_sweep`.
+        overrides: as there.
+        write_page: of the page, :func:`visual.sweep_page.write_sweep_page`.
+        xlsx: whether to write a spreadsheet too.
+
+    Raises:
+        KeyboardInterrupt, StorageError, DataError, UsageError: as :func:`~pointae.analysis.sweep.trials.run_trials`.
+    """
+
+    def save(now: SweepStudy) -> None:
+        _save(now, write_page, xlsx)
+
+    try:
+        run_trials(study, overrides, save)
+    except KeyboardInterrupt:
+        console.print("to go on: the same command once more")
+        raise
+    rows = _save(study, write_page, xlsx)
+    running = sum(row["state"] == "running" for row in rows)
+    if running:
+        console.print(f"{running} trials are still being trained by other processes")
+    directory = study.directory
+    files = [directory.ranking, directory.importances, directory.page, *([directory.workbook] if xlsx else [])]
+    console.print(f"saved in {directory.path}: {', '.join(path.name for path in files)}")
+    if rows and rows[0]["state"] == "complete":
+        console.print(f"the best in full:  {full_training(study, rows[0], overrides)}", markup=False)
+    return rows
+
+
+def _save(study: SweepStudy, write_page: Callable[..., Path], xlsx: bool) -> list[dict[str, Any]]:
+    rows = save_tables(study)
+    settings, directory = study.settings, study.directory
+    keys = [*settings.parameters]
+    logarithmic = [key for key, value in settings.parameters.items() if isinstance(value, RangeSettings) and value.log]
+    title = f"Sweep {directory.path.name}"
+    write_page(rows, keys, logarithmic, importances(study), _in_words(settings.score), directory.page, title)
+    if xlsx:
+        write_workbook(directory.workbook, workbook_tables(study, rows))
+    return rows
+
+
+def _in_words(score: ScoreSettings) -> str:
+    parts: Sequence[str] = [
+        *([f"{score.a:g} {score.loss}"] if score.a > 0 else []),
+        *([f"{1 - score.a:g} (1 - {score.f1})"] if score.a < 1 else []),
+    ]
+    return " + ".join(parts)
