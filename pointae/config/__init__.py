@@ -21,7 +21,6 @@ from pointae.config.data import (
 )
 from pointae.config.model import (
     AttentionSettings,
-    CategoryGridSettings,
     Decoder,
     Dense2dSettings,
     Dense3dSettings,
@@ -48,7 +47,6 @@ from pointae.config.training import (
 
 __all__ = [
     "AttentionSettings",
-    "CategoryGridSettings",
     "Config",
     "DataSettings",
     "Decoder",
