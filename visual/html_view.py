@@ -1,8 +1,7 @@
-"""A page that any browser can turn around: self-contained, no network."""
+"""A page of events that any browser can turn around: self-contained, no network."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pointae.runs import write_atomically
-from visual.page import PAGE
+from visual.page import write_html
 from visual.scene import Scene
 
 
 def write_page(scenes: Iterable[Scene], path: Path) -> Path:
     """Write the page of some events, to be stepped through.
 
+    The threshold of hits that were decided by their score can be moved in the page; what is kept and lost, and
+    the figures of it, follow.
+
     Raises:
         StorageError: it cannot be written.
     """
-    from plotly.offline import get_plotlyjs
-
-    content = json.dumps([scene_content(scene) for scene in scenes], separators=(",", ":"), allow_nan=False)
-    # In a script element only "</" could end the data early.
-    page = PAGE.replace("@SCENES@", content.replace("</", "<\\/")).replace("@PLOTLY@", get_plotlyjs())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, page.encode())
-    return path
+    contents = [scene_content(scene) for scene in scenes]
+    body = '<div id="viewer"></div>' if contents else "<p>There are no events.</p>"
+    return write_html(path, "pointae events", body, contents, css_class="events")
 
 
 def scene_content(scene: Scene) -> dict[str, Any]:
@@ -44,6 +40,7 @@ def scene_content(scene: Scene) -> dict[str, Any]:
         {
             "name": layer.name,
             "legend": layer.legend,
+            "shown": layer.at_first,
             "colour": layer.style.colour,
             "size": layer.style.size,
             "symbol": layer.style.symbol,

@@ -1,131 +1,80 @@
-"""The browser page: layout and script. ``@PLOTLY@`` and ``@SCENES@`` are filled in by ``html_view``."""
+"""Self-contained pages: one HTML file with its style, scripts, data and pictures; needs no network."""
 
-PAGE = """<!DOCTYPE html>
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pointae.storage import write_atomically
+
+VIEWER = ("decision.js", "viewer.js")
+_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>pointae events</title>
+<title>@TITLE@</title>
 <link rel="icon" href="data:,">
 <style>
-  body { margin: 0; height: 100vh; display: flex; flex-direction: column; background: #fff; color: #333;
-         font: 15px system-ui, "DejaVu Sans", sans-serif; }
-  header { padding: 14px 22px 6px; display: flex; flex-wrap: wrap; gap: 4px 24px; align-items: center; }
-  h1 { font-size: 19px; margin: 0; }
-  #caption { color: #555; flex: 1 1 auto; }
-  nav { display: flex; gap: 8px; align-items: center; }
-  button, select { font: inherit; color: inherit; background: #f6f6f6; border: 1px solid #bbb; border-radius: 6px;
-                   padding: 4px 12px; cursor: pointer; }
-  button:hover, select:hover { background: #e8f2f9; }
-  #plot { flex: 1 1 auto; min-height: 300px; }
-  footer { padding: 4px 22px 10px; color: #777; font-size: 13px; }
-</style>
-<script>@PLOTLY@</script>
-</head>
-<body>
-<header>
-  <div><h1 id="title"></h1><div id="caption"></div></div>
-  <nav style="margin-left: auto">
-    <button id="previous" title="previous event (left arrow)">&#9664;</button>
-    <select id="events" title="choose an event"></select>
-    <button id="next" title="next event (right arrow)">&#9654;</button>
-  </nav>
-</header>
-<div id="plot"></div>
-<footer>Drag to turn, scroll to zoom, hover over a hit for its values, click a layer in the legend to switch it;
-arrow keys step through the events.</footer>
-<script type="application/json" id="scenes">@SCENES@</script>
+@STYLE@</style>
 <script>
-"use strict";
-const scenes = JSON.parse(document.getElementById("scenes").textContent);
-const plot = document.getElementById("plot");
-const chooser = document.getElementById("events");
-const SYMBOLS = {dot: "circle", ring: "circle-open", diamond: "diamond"};
-const hidden = new Set();
-const FIRST_VIEW = {eye: {x: 0.9, y: -1.95, z: 0.7}, center: {x: 0.03, y: 0, z: -0.08}};
-let current = 0, wanted = null, drawing = false;
-
-function hover(axes) {
-  const place = axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.6~g} ${axis.unit}`);
-  return place.join("<br>") + "%{text}";
-}
-
-function trace(layer, axes) {
-  const names = Object.keys(layer.values);
-  const text = layer.x.map((_, i) =>
-    names.map(name => `<br>${name} ${+Number(layer.values[name][i]).toPrecision(5)}`).join(""));
-  return {
-    type: "scatter3d", mode: "markers", name: layer.legend, meta: layer.name,
-    // Without any point plotly would drop the layer from the legend.
-    x: text.length ? layer.t : [null], y: text.length ? layer.x : [null], z: text.length ? layer.y : [null],
-    text: text,
-    customdata: layer.x.map((x, i) => [x, layer.y[i], layer.t[i]]),
-    hovertemplate: hover(axes) + "<extra>" + layer.name + "</extra>",
-    visible: hidden.has(layer.name) ? "legendonly" : true, showlegend: true,
-    marker: {color: layer.colour, symbol: SYMBOLS[layer.symbol], opacity: layer.opacity,
-             size: layer.size * (layer.symbol === "ring" ? 0.75 : 0.65),
-             line: {width: layer.symbol === "ring" ? 2 : 0, color: layer.colour}},
-  };
-}
-
-function side(axis) {
-  return {title: {text: axis.label}, range: [axis.low, axis.high], tickmode: "array",
-          tickvals: axis.ticks.map(tick => tick[0]), ticktext: axis.ticks.map(tick => tick[1]),
-          backgroundcolor: "#fff", gridcolor: "#e0e0e0", linecolor: "#999", showline: true, mirror: true,
-          zeroline: false, showspikes: false, showbackground: true};
-}
-
-// One drawing at a time, the last event asked for: plotly does not bear two at once.
-async function show(event) {
-  current = wanted = (event + scenes.length) % scenes.length;
-  if (drawing) return;
-  drawing = true;
-  while (wanted !== null) {
-    wanted = null;
-    await draw();
-  }
-  drawing = false;
-}
-
-function draw() {
-  const scene = scenes[current], [x, y, t] = scene.axes;
-  document.getElementById("title").textContent = scene.title;
-  document.getElementById("caption").textContent = scene.caption;
-  chooser.value = current;
-  const layout = {
-    margin: {l: 0, r: 0, t: 0, b: 0}, font: {color: "#333", size: 13},
-    legend: {x: 0.01, y: 0.99, bgcolor: "rgba(255,255,255,0.8)", font: {size: 14}, itemsizing: "constant"},
-    hoverlabel: {align: "left"},
-    scene: {xaxis: side(t), yaxis: side(x), zaxis: side(y), aspectmode: "manual",
-            aspectratio: {x: t.edge, y: x.edge, z: y.edge}, dragmode: "turntable",
-            camera: plot.layout ? plot.layout.scene.camera : FIRST_VIEW},
-  };
-  const config = {responsive: true, displaylogo: false,
-                  toImageButtonOptions: {format: "png", scale: 2, filename: "event_" + current}};
-  // What is drawn last lies on top: the legend's first.
-  const traces = scene.layers.map(layer => trace(layer, scene.axes)).reverse();
-  layout.legend.traceorder = "reversed";
-  return Plotly.react(plot, traces, layout, config);
-}
-
-function remember() {
-  plot.data.forEach(drawn => drawn.visible === "legendonly" ? hidden.add(drawn.meta) : hidden.delete(drawn.meta));
-}
-
-scenes.forEach((scene, i) => chooser.add(new Option(scene.title, i)));
-chooser.hidden = scenes.length < 2;
-["previous", "next"].forEach(name => { document.getElementById(name).hidden = scenes.length < 2; });
-chooser.onchange = () => show(Number(chooser.value));
-document.getElementById("previous").onclick = () => show(current - 1);
-document.getElementById("next").onclick = () => show(current + 1);
-document.onkeydown = press => {
-  if (press.target === chooser || scenes.length < 2) return;
-  if (press.key === "ArrowRight") show(current + 1);
-  if (press.key === "ArrowLeft") show(current - 1);
-};
-// events.html#3 opens at the fourth event of the page.
-if (scenes.length) show(Number(location.hash.slice(1)) || 0).then(() => plot.on("plotly_restyle", remember));
-</script>
+@THEME@</script>
+</head>
+<body class="@CLASS@">
+@BODY@
+@VIEWER@
 </body>
 </html>
 """
+
+
+def write_html(path: Path, title: str, body: str, scenes: Sequence[Any], css_class: str = "") -> Path:
+    """Write a page; its events are drawn into the element of ``body`` whose id is ``viewer``.
+
+    Args:
+        path: of the page; the folder is made if need be.
+        title: of the page, as text.
+        body: HTML, texts escaped.
+        scenes: of :func:`~visual.html_view.scene_content`; without any, nothing is drawn.
+        css_class: of the body.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    parts = {
+        "@TITLE@": escape(title),
+        "@STYLE@": _read("style.css"),
+        "@THEME@": _read("theme.js"),
+        "@CLASS@": css_class,
+        "@BODY@": body,
+        "@VIEWER@": _viewer(scenes) if scenes else "",
+    }
+    # In pieces: what one part holds is not searched for the name of another.
+    page = _PAGE
+    filled = []
+    for name, content in parts.items():
+        before, _, page = page.partition(name)
+        filled += [before, content]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join([*filled, page]).encode())
+    return path
+
+
+def _viewer(scenes: Sequence[Any]) -> str:
+    from plotly.offline import get_plotlyjs
+
+    content = json.dumps(scenes, separators=(",", ":"), allow_nan=False)
+    # In a script element only "</" could end the data early.
+    data = f'<script type="application/json" id="scenes">{content.replace("</", "<" + chr(92) + "/")}</script>'
+    scripts = [get_plotlyjs(), *(_read(name) for name in VIEWER)]
+    return "\n".join([data, *(f"<script>\n{script}</script>" for script in scripts)])
+
+
+@cache
+def _read(name: str) -> str:
+    return files("visual").joinpath("web", name).read_text(encoding="utf-8")
