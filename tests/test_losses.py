@@ -12,10 +12,11 @@ from pointae.errors import ConfigError, DataError
 from pointae.geometry import even_geometry
 from pointae.hits import HitBatch
 from pointae.images import embed_tof, gapped_normalise
-from pointae.losses import LOSSES, build_loss, kl_divergence
+from pointae.losses import LOSSES, active_units, build_loss, kl_divergence, kl_per_dimension, log_class_weights, total
 from pointae.losses.elementwise import class_balanced_mse
+from pointae.losses.latent import kl_weight_at
 from pointae.losses.sliced import half_sphere
-from pointae.nn.outputs import HitLogits, PointSet, TofImage, Volume
+from pointae.nn.outputs import CellSequence, HitLogits, PointSet, TofImage, Told, Volume
 
 GRID = even_geometry((4, 4, 6))
 CELL_LOSSES = ("mse", "mae", "bce", "focal", "acb_mse", "split")
@@ -59,11 +60,26 @@ def random_output(kind, hits, seed=0, dtype=torch.float64, slots=4):
     if kind is TofImage:
         leaves = (leaf(events, 1, 4, 4),)
         return TofImage(leaves[0].sigmoid(), 0.25), leaves
+    if kind is CellSequence:
+        leaves = (leaf(hits.num_hits + events), leaf(hits.num_hits), leaf(hits.num_hits, 2))
+        return told_of(hits, *leaves), leaves
     leaves = (leaf(events, slots, 3), leaf(events, slots), leaf(events, slots, 2))
     return PointSet(2 + leaves[0], leaves[1], leaves[2], torch.ones(3)), leaves
 
 
-def with_leaves(kind, leaves):
+def told_of(hits, presence, position, categories):
+    """A sequence that tells every hit, and after the last of each event asks once more."""
+    event = torch.repeat_interleave(hits.counts + 1)
+    last = torch.cat([event[1:] != event[:-1], torch.ones(len(event[:1]), dtype=torch.bool)])
+    category = torch.zeros(hits.num_hits, dtype=torch.int64) if hits.category is None else hits.category.long()
+    told = Told(event, presence, ~last, functional.logsigmoid(position), categories, category)
+    slots = position.new_zeros(hits.batch_size, 4)
+    return CellSequence(slots[..., None].repeat(1, 1, 3), slots, slots[..., None], torch.ones(3), told)
+
+
+def with_leaves(kind, leaves, hits=None):
+    if kind is CellSequence:
+        return told_of(hits, *leaves)
     if kind is HitLogits:
         return HitLogits(*leaves)
     if kind is Volume:
@@ -74,7 +90,7 @@ def with_leaves(kind, leaves):
 
 
 FITTING = [(name, kind) for name in CELL_LOSSES for kind in (HitLogits, Volume, TofImage)]
-FITTING += [(name, PointSet) for name in (*SET_LOSSES, "sliced")]
+FITTING += [(name, PointSet) for name in (*SET_LOSSES, "sliced", "overlap")] + [("sequence", CellSequence)]
 
 
 # ---- every loss, every output it fits ----------------------------------------------------------------
@@ -84,7 +100,9 @@ FITTING += [(name, PointSet) for name in (*SET_LOSSES, "sliced")]
 def test_gradient_is_that_of_finite_differences(name, kind, hits):
     target = hits.replace(category=torch.tensor([1, 2, 1, 2, 2], dtype=torch.int8))
     _, leaves = random_output(kind, hits)
-    assert torch.autograd.gradcheck(lambda *values: LOSSES[name](with_leaves(kind, values), hits, target), leaves)
+    assert torch.autograd.gradcheck(
+        lambda *values: LOSSES[name](with_leaves(kind, values, target), hits, target), leaves
+    )
 
 
 @pytest.mark.parametrize(("name", "kind"), FITTING)
@@ -112,10 +130,10 @@ def test_half_precision_is_summed_in_float32(name, kind, hits):
     with torch.autocast("cpu", torch.bfloat16):
         output, leaves = random_output(kind, hits, dtype=torch.bfloat16)
         loss = LOSSES[name](output, hits, hits)
-    wide = LOSSES[name](with_leaves(kind, [leaf.float() for leaf in leaves]), hits, hits)
+    wide = LOSSES[name](with_leaves(kind, [leaf.float() for leaf in leaves], hits), hits, hits)
     assert loss.dtype == torch.float32
     # The last step of an image or a point is the network's own, in bfloat16; everything after it is not.
-    assert number(loss) == pytest.approx(number(wide), rel=1e-6 if kind in (HitLogits, Volume) else 2e-2)
+    assert number(loss) == pytest.approx(number(wide), rel=1e-6 if kind in (HitLogits, Volume) else 2e-2, abs=1e-4 if name == "overlap" else 0)
 
 
 # ---- values ------------------------------------------------------------------------------------------
@@ -279,6 +297,99 @@ def test_set_losses_ignore_order_and_learn_categories(hits):
             LOSSES[name](output, hits, hits.replace(category=torch.full((5,), 3, dtype=torch.int8)))
 
 
+def test_parts_sum_to_the_loss_and_are_told_raw_and_scaled(hits):
+    target = hits.replace(category=torch.tensor([1, 2, 1, 2, 2], dtype=torch.int8))
+    for name, kind in [*((name, PointSet) for name in SET_LOSSES), ("sequence", CellSequence)]:
+        output, _ = random_output(kind, target)
+        weights = {"position_weight": 2.0, "presence_weight": 3.0, "category_weight": 0.5}
+        loss = build_loss(LossSettings(name=name, options=weights))
+        parts = loss.parts(output, hits, target)
+        assert {part: value.weight for part, value in parts.items()} == dict(
+            position=2.0, presence=3.0, category=0.5
+        )  # fmt: skip
+        assert number(total(parts)) == pytest.approx(number(loss(output, hits, target)))
+        assert all(number(part.scaled) == part.weight * number(part.raw) for part in parts.values())
+
+
+def test_parts_of_a_weighted_sum(hits):
+    output, _ = random_output(PointSet, hits)
+    terms = [LossTerm(name="set", weight=2.0), LossTerm(name="chamfer"), LossTerm(name="overlap", weight=0.1)]
+    loss = build_loss(LossSettings(name="weighted_sum", terms=terms))
+    parts = loss.parts(output, hits, hits)
+    assert set(parts) == {"set_position", "set_presence", "chamfer_position", "chamfer_presence", "overlap"}
+    assert parts["set_position"].weight == 10.0
+    assert number(loss(output, hits, hits)) == pytest.approx(number(total(parts)))
+
+
+def test_sequence_is_the_slow_sum_over_the_steps(hits):
+    target = hits.replace(category=torch.tensor([1, 2, 1, 2, 2], dtype=torch.int8))
+    output, (presence, position, categories) = random_output(CellSequence, target)
+    expected, row, step = 0.0, 0, 0
+    for count in hits.counts.tolist():
+        for _ in range(count):
+            p = [math.exp(number(value)) for value in categories[row]]
+            kind = int(target.category[row]) - 1
+            expected -= math.log(1 / (1 + math.exp(-number(presence[step]))))
+            expected -= math.log(1 / (1 + math.exp(-number(position[row]))))
+            expected -= (1.5, 0.5)[kind] * math.log(p[kind] / sum(p))
+            row, step = row + 1, step + 1
+        expected -= math.log(1 - 1 / (1 + math.exp(-number(presence[step]))))
+        step += 1
+    loss = LOSSES["sequence"](output, target, target, category_weights=(1.5, 0.5))
+    assert number(loss) == pytest.approx(expected / 3)
+    sure = [torch.where(output.told.present, 60.0, -60.0), position * 0 + 60, categories * 0]
+    sure[2][torch.arange(5), target.category.long() - 1] = 60
+    assert number(LOSSES["sequence"](told_of(target, *sure), target, target)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", [*SET_LOSSES, "overlap"])
+def test_set_losses_vanish_at_a_perfect_reconstruction(name, hits):
+    target = hits.replace(category=torch.tensor([1, 2, 1, 2, 2], dtype=torch.int8))
+    pos, presence = torch.full((3, 6, 3), 9.0).double(), torch.full((3, 6), -60.0).double()
+    categories = torch.zeros(3, 6, 2).double()
+    for event, slot, row in ((0, 4, 0), (0, 1, 1), (0, 2, 2), (2, 0, 3), (2, 5, 4)):  # in any order
+        pos[event, slot], presence[event, slot] = target.pos[row].double(), 60.0
+        categories[event, slot, target.category[row].long() - 1] = 60.0
+    pos.requires_grad_()
+    loss = LOSSES[name](PointSet(pos, presence, categories, torch.ones(3)), target, target)
+    assert number(loss) == pytest.approx(0, abs=1e-12)
+    loss.backward()
+    if name == "overlap":
+        assert float(pos.grad.abs().max()) < 1e-12
+
+
+def test_overlap_is_the_slow_sum_over_pairs_and_bounded(hits):
+    output, _ = random_output(PointSet, hits, slots=5)
+    close = PointSet(2 + (output.pos - 2) * 0.3, output.presence, output.categories, output.reach)
+    expected = 0.0
+    for pos, presence in zip(close.pos.tolist(), close.presence.sigmoid().tolist(), strict=True):
+        for i in range(5):
+            for j in range(i):
+                square = sum((a - b) ** 2 for a, b in zip(pos[i], pos[j], strict=True))
+                expected += presence[i] * presence[j] * max(0.0, 1 - square) ** 2 / 3
+    assert expected > 0.1
+    assert number(LOSSES["overlap"](close, hits, hits)) == pytest.approx(expected)
+    worst = PointSet(close.pos * 0, close.presence * 0 + 99, close.categories, close.reach)
+    assert number(LOSSES["overlap"](worst, hits, hits)) == pytest.approx(5 * 4 / 2)
+
+
+def test_class_weights_follow_the_logarithm_of_rarity(hits):
+    weights = log_class_weights(torch.tensor([55, 25, 20, 0]))
+    slow = [math.log(1 + 100 / max(n, 1)) for n in (55, 25, 20, 0)]
+    assert weights.tolist() == pytest.approx([w / (sum(slow) / 4) for w in slow])
+    assert log_class_weights(torch.zeros(4)).tolist() == [1, 1, 1, 1]
+    target = hits.replace(category=torch.tensor([1, 2, 1, 2, 2], dtype=torch.int8))
+    counts = torch.tensor([30, 10])
+    for name, kind in [*((name, PointSet) for name in SET_LOSSES), ("sequence", CellSequence)]:
+        output, _ = random_output(kind, target)
+        by_name = build_loss(LossSettings(name=name, options={"category_weights": "log"}), counts)
+        given = LOSSES[name](output, hits, target, category_weights=tuple(log_class_weights(counts).tolist()))
+        assert number(by_name(output, hits, target)) == pytest.approx(number(given))
+        assert number(given) != pytest.approx(number(LOSSES[name](output, hits, target)))
+        with pytest.raises(DataError, match="category_weights are 3"):
+            LOSSES[name](output, hits, target, category_weights=(1.0, 1.0, 1.0))
+
+
 def test_points_that_diverged_give_nan_rather_than_a_crash(hits):
     output, _ = random_output(PointSet, hits)
     broken = PointSet(output.pos * torch.nan, output.presence, output.categories, output.reach)
@@ -300,6 +411,34 @@ def test_kl_divergence():
     assert number(kl_divergence(mean, log_var)) == pytest.approx(number(expected))
     assert torch.autograd.gradcheck(kl_divergence, (mean, log_var))
     assert number(kl_divergence(mean[:0], log_var[:0])) == 0
+    assert number(kl_per_dimension(mean, log_var).sum()) == pytest.approx(number(expected))
+
+
+def test_free_bits_cost_nothing_below_them():
+    mean = torch.tensor([[0.0, 0.1, 2.0], [0.0, -0.1, -2.0]], dtype=torch.float64, requires_grad=True)
+    log_var = torch.zeros(2, 3, dtype=torch.float64)
+    assert kl_per_dimension(mean, log_var).tolist() == pytest.approx([0.0, 0.005, 2.0])
+    value = kl_divergence(mean, log_var, free_bits=0.5)
+    assert number(value) == pytest.approx(1.5)
+    value.backward()
+    assert mean.grad[:, 1].tolist() == [0, 0]  # collapsing would gain nothing
+    assert torch.autograd.gradcheck(lambda m: kl_divergence(m, log_var, 0.5), (mean.detach().requires_grad_(),))
+
+
+def test_active_units_count_the_dimensions_that_tell_events_apart():
+    mean = torch.stack([torch.linspace(-1, 1, 50), torch.full((50,), 3.0), torch.linspace(-0.01, 0.01, 50)], dim=1)
+    assert int(active_units(mean)) == 1
+    assert int(active_units(mean[:1])) == int(active_units(mean[:0])) == 0
+
+
+def test_kl_weight_over_epochs():
+    def course(schedule):
+        return [kl_weight_at(epoch, 0.4, schedule, 4) for epoch in range(1, 10)]
+
+    assert course("constant") == [0.4] * 9
+    assert course("warm_up") == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4])
+    assert course("cyclical") == pytest.approx([0.2, 0.4, 0.4, 0.4, 0.2, 0.4, 0.4, 0.4, 0.2])
+    assert kl_weight_at(1, 0.4, "cyclical", 1) == 0.4
 
 
 # ---- settings ----------------------------------------------------------------------------------------
@@ -327,6 +466,9 @@ def test_build_loss_applies_options_and_sums(hits):
         (LossSettings(name="mse", terms=[LossTerm(name="mse")]), "has no terms"),
         (LossSettings(name="weighted_sum"), "at least one"),
         (LossSettings(name="weighted_sum", terms=[LossTerm(name="weighted_sum")]), "cannot be"),
+        (LossSettings(name="weighted_sum", terms=[LossTerm(name="mse"), LossTerm(name="mse")]), "'mse' twice"),
+        (LossSettings(name="set", options={"category_weights": "rare"}), "option 'category_weights'"),
+        (LossSettings(name="set", options={"category_weights": [1.0, -1.0]}), "greater than or equal to 0"),
     ],
 )
 def test_wrong_settings_are_told_in_one_line(settings, message):

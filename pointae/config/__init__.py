@@ -21,6 +21,7 @@ from pointae.config.data import (
 )
 from pointae.config.model import (
     AttentionSettings,
+    AutoregressiveSettings,
     Decoder,
     Dense2dSettings,
     Dense3dSettings,
@@ -47,6 +48,7 @@ from pointae.config.training import (
 
 __all__ = [
     "AttentionSettings",
+    "AutoregressiveSettings",
     "Config",
     "DataSettings",
     "Decoder",

@@ -92,6 +92,13 @@ class Dense3dSettings(Settings):
     stride: Stride = (8, 8, 64)
 
 
+class CategoryGridSettings(Settings):
+    """Robots only: one of six dense networks on the grid of kinds, as an encoder and as a decoder."""
+
+    name: Literal["category_grid"] = "category_grid"
+    network: Literal["fc", "conv", "conv_pool", "conv_skip", "deep", "batch_norm"] = "fc"
+
+
 Encoder = Annotated[
     PointNetSettings
     | AttentionSettings
@@ -100,7 +107,8 @@ Encoder = Annotated[
     | EdgeConvSettings
     | SparseSettings
     | Dense2dSettings
-    | Dense3dSettings,
+    | Dense3dSettings
+    | CategoryGridSettings,
     Field(discriminator="name"),
 ]
 
@@ -128,6 +136,19 @@ class PointSetSettings(Settings):
     categories: Count = 0
 
 
+class AutoregressiveSettings(Settings):
+    """A set of hits told one after another, from the code alone: cells rather than points, for few hits."""
+
+    name: Literal["autoregressive"] = "autoregressive"
+    slots: Positive = 8
+    """Most hits of an event; of more, the innermost are told."""
+    hidden: Positive = 192
+    code_hidden: Positive = 512
+    """Width in which the code is unfolded, once an event rather than once a hit: most of the work is cheap there."""
+    layers: Positive = 2
+    categories: Count = 0
+
+
 class DenseSettings(Settings):
     """A volume of logits at a declared stride, from the code alone."""
 
@@ -145,7 +166,10 @@ class ImageSettings(Settings):
     gap: Annotated[float, Field(gt=0, lt=1)] = 0.25
 
 
-Decoder = Annotated[PerHitSettings | PointSetSettings | DenseSettings | ImageSettings, Field(discriminator="name")]
+Decoder = Annotated[
+    PerHitSettings | PointSetSettings | AutoregressiveSettings | DenseSettings | ImageSettings | CategoryGridSettings,
+    Field(discriminator="name"),
+]
 
 
 class ModelSettings(Settings):

@@ -6,6 +6,8 @@ name                                 fits                      compares
 mse, mae, bce, focal, acb_mse, split HitLogits                 each measured hit, signal?
 mse, mae, bce, focal, acb_mse, split Volume, TofImage          each voxel or pixel, target?
 set, hungarian, chamfer, sliced      PointSet                  points, hits of the target
+overlap                              PointSet                  points with each other
+sequence                             CellSequence              each hit, given those before
 weighted_sum                         as its terms
 ==================================== ========================= =============================
 """
@@ -13,8 +15,8 @@ weighted_sum                         as its terms
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,21 +25,62 @@ from torch import Tensor
 from pointae.config import LossSettings
 from pointae.errors import ConfigError, unknown_name
 from pointae.hits import HitBatch
+from pointae.losses.categories import log_class_weights
 from pointae.losses.elementwise import acb_mse, bce, focal, mae, mse, split
-from pointae.losses.latent import kl_divergence
-from pointae.losses.sets import chamfer, hungarian, matched_set
+from pointae.losses.latent import active_units, kl_divergence, kl_per_dimension
+from pointae.losses.parts import Part, Parts, total
+from pointae.losses.sequence import sequence
+from pointae.losses.sets import chamfer, hungarian, matched_set, overlap
 from pointae.losses.sliced import sliced
 from pointae.nn.outputs import Output
 
-__all__ = ["LOSSES", "Loss", "build_loss", "kl_divergence", "weighted_sum"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "Part",
+    "Parts",
+    "active_units",
+    "build_loss",
+    "kl_divergence",
+    "kl_per_dimension",
+    "log_class_weights",
+    "total",
+]
 
-Loss = Callable[[Output, HitBatch, HitBatch], Tensor]
-"""(output, hits that went in, hits that should come out) -> 0-d."""
+
+@dataclass(frozen=True)
+class Loss:
+    """A weighted sum of losses with their options: (output, hits that went in, hits that should come out) -> 0-d.
+
+    Args:
+        terms: (name, weight, options) of each loss.
+    """
+
+    terms: tuple[tuple[str, float, Mapping[str, Any]], ...]
+
+    def __call__(self, output: Output, hits: HitBatch, target: HitBatch) -> Tensor:
+        return total(self.parts(output, hits, target))
+
+    def parts(self, output: Output, hits: HitBatch, target: HitBatch) -> Parts:
+        """The parts by name: those of a loss that has some, else the loss itself.
+
+        Of several terms that have a part of the same name each is called ``term_part``.
+        """
+        found = [(name, weight, _parts(name, output, hits, target, options)) for name, weight, options in self.terms]
+        names = [part for _, _, parts in found for part in parts]
+        return {
+            part if names.count(part) == 1 else f"{name}_{part}": Part(value.raw, weight * value.weight)
+            for name, weight, parts in found
+            for part, value in parts.items()
+        }
 
 
-def weighted_sum(output: Output, hits: HitBatch, target: HitBatch, *, terms: Sequence[tuple[float, Loss]]) -> Tensor:
-    """Sum of weight times loss over ``terms``, each (weight, loss)."""
-    return sum(weight * loss(output, hits, target) for weight, loss in terms)  # type: ignore[return-value]
+def _parts(name: str, output: Output, hits: HitBatch, target: HitBatch, options: Mapping[str, Any]) -> Parts:
+    loss = LOSSES[name]
+    if hasattr(loss, "parts"):
+        parts: Parts = loss.parts(output, hits, target, **options)
+        return parts
+    return {name: Part(loss(output, hits, target, **options))}
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -51,13 +94,18 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "hungarian": hungarian,
     "chamfer": chamfer,
     "sliced": sliced,
-    "weighted_sum": weighted_sum,
+    "overlap": overlap,
+    "sequence": sequence,
 }
-"""Every loss, by the name that settings use."""
+"""Every loss, by the name that settings use; those made of parts give them as ``.parts``."""
 
 
-def build_loss(settings: LossSettings) -> Loss:
+def build_loss(settings: LossSettings, category_counts: Tensor | None = None) -> Loss:
     """The loss that settings describe, its options checked.
+
+    Args:
+        settings: the loss section of a config.
+        category_counts: (Q,) hits of each category 1..Q in the training events, for ``category_weights: log``.
 
     Raises:
         ConfigError: an unknown loss or option, an option of the wrong type, ``terms`` without
@@ -66,19 +114,25 @@ def build_loss(settings: LossSettings) -> Loss:
     if settings.name != "weighted_sum":
         if settings.terms:
             raise ConfigError(f"loss '{settings.name}' has no terms", fix="name it weighted_sum")
-        return _with_options(settings.name, settings.options)
+        return Loss(((settings.name, 1.0, _checked(settings.name, settings.options, category_counts)),))
     if settings.options or not settings.terms:
         raise ConfigError("loss 'weighted_sum' takes terms, at least one, and no options of its own")
     if any(term.name == "weighted_sum" for term in settings.terms):
         raise ConfigError("a term of loss 'weighted_sum' cannot be a weighted_sum itself")
-    terms = [(term.weight, _with_options(term.name, term.options)) for term in settings.terms]
-    return partial(weighted_sum, terms=terms)
+    names = [term.name for term in settings.terms]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"loss 'weighted_sum' has the term '{name}' twice")
+    return Loss(
+        tuple((term.name, term.weight, _checked(term.name, term.options, category_counts)) for term in settings.terms)
+    )
 
 
-def _with_options(name: str, options: Mapping[str, Any]) -> Loss:
+def _checked(name: str, options: Mapping[str, Any], category_counts: Tensor | None) -> dict[str, Any]:
+    """The options of a loss with the types that it asks for, weights by rarity as numbers."""
     if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
-    loss = LOSSES[name]
+        raise unknown_name("loss", name, [*LOSSES, "weighted_sum"])
+    loss: Callable[..., Any] = inspect.unwrap(LOSSES[name])
     hints = get_type_hints(loss, include_extras=True)
     known = [key for key, spec in inspect.signature(loss).parameters.items() if spec.kind is spec.KEYWORD_ONLY]
     checked = {}
@@ -91,4 +145,8 @@ def _with_options(name: str, options: Mapping[str, Any]) -> Loss:
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise ConfigError(f"option '{key}' of loss '{name}': {reason}, got {value!r}") from None
-    return partial(loss, **checked)
+    if checked.get("category_weights") == "log":
+        checked["category_weights"] = (
+            None if category_counts is None else tuple(log_class_weights(category_counts).tolist())
+        )
+    return checked

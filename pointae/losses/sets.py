@@ -19,10 +19,11 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from pointae.errors import DataError
 from pointae.hits import HitBatch
+from pointae.losses.categories import CategoryWeights, category_error
 from pointae.losses.cells import misfit, widen
 from pointae.losses.elementwise import Weight
+from pointae.losses.parts import Part, Parts, summed
 from pointae.nn.outputs import Output, PointSet
 
 AxisScale = tuple[Weight, Weight, Weight]
@@ -30,6 +31,7 @@ HUNGARIAN_SLOTS = 64
 """Up to this many points an event the cubic cost of the exact assignment is small."""
 
 
+@summed
 def hungarian(
     output: Output,
     hits: HitBatch,
@@ -38,8 +40,9 @@ def hungarian(
     position_weight: Weight = 5.0,
     presence_weight: Weight = 1.0,
     category_weight: Weight = 1.0,
+    category_weights: CategoryWeights = None,
     axis_scale: AxisScale = (1.0, 1.0, 1.0),
-) -> Tensor:
+) -> Parts:
     """Set loss under the one-to-one assignment that makes distance and presence smallest.
 
     As in Carion et al., `End-to-End Object Detection with Transformers
@@ -53,19 +56,21 @@ def hungarian(
             Q categories.
         position_weight, presence_weight, category_weight: of the three parts. Presence is averaged
             over all points, the category over the points that have a hit.
+        category_weights: what an error of each category counts.
         axis_scale: how much a distance along (x, y, t) counts.
 
     Returns:
-        0-d, at least float32.
+        0-d, at least float32; ``.parts`` gives its three parts.
 
     Raises:
         ConfigError: the output is not a PointSet.
         DataError: a category outside 1..Q.
     """
-    weights = _Weights(position_weight, presence_weight, category_weight)
+    weights = _Weights(position_weight, presence_weight, category_weight, category_weights)
     return _set_loss("hungarian", output, target, _assign, weights, axis_scale)
 
 
+@summed
 def chamfer(
     output: Output,
     hits: HitBatch,
@@ -74,8 +79,9 @@ def chamfer(
     position_weight: Weight = 5.0,
     presence_weight: Weight = 1.0,
     category_weight: Weight = 1.0,
+    category_weights: CategoryWeights = None,
     axis_scale: AxisScale = (1.0, 1.0, 1.0),
-) -> Tensor:
+) -> Parts:
     """Set loss in which the nearest point answers for a hit: cheap, for large sets.
 
     The distance is the mean over an event's hits to their nearest point, plus the mean over its
@@ -83,10 +89,11 @@ def chamfer(
     present as there are hits: those that are the nearest to any hit, then those with the nearest hit.
     Arguments and errors as of :func:`hungarian`.
     """
-    weights = _Weights(position_weight, presence_weight, category_weight)
+    weights = _Weights(position_weight, presence_weight, category_weight, category_weights)
     return _set_loss("chamfer", output, target, _nearest, weights, axis_scale)
 
 
+@summed
 def matched_set(
     output: Output,
     hits: HitBatch,
@@ -95,14 +102,15 @@ def matched_set(
     position_weight: Weight = 5.0,
     presence_weight: Weight = 1.0,
     category_weight: Weight = 1.0,
+    category_weights: CategoryWeights = None,
     axis_scale: AxisScale = (1.0, 1.0, 1.0),
-) -> Tensor:
+) -> Parts:
     """:func:`hungarian` for sets of up to 64 points, :func:`chamfer` above.
 
     The number of points belongs to the network, so a run has one loss throughout. Arguments and
     errors as of :func:`hungarian`.
     """
-    weights = _Weights(position_weight, presence_weight, category_weight)
+    weights = _Weights(position_weight, presence_weight, category_weight, category_weights)
     small = isinstance(output, PointSet) and output.pos.shape[1] <= HUNGARIAN_SLOTS
     return _set_loss("set", output, target, _assign if small else _nearest, weights, axis_scale)
 
@@ -111,6 +119,7 @@ class _Weights(NamedTuple):
     position: float
     presence: float
     category: float
+    categories: CategoryWeights
 
 
 @dataclass(frozen=True)
@@ -146,8 +155,8 @@ def _set_loss(
     match: Callable[[_Scene, _Weights], _Matches],
     weights: _Weights,
     axis_scale: AxisScale,
-) -> Tensor:
-    if not isinstance(output, PointSet):
+) -> Parts:
+    if type(output) is not PointSet:  # the cells of a CellSequence are choices, without a gradient
         raise misfit(loss, output, (PointSet,))
     scene = _scene_of(output, target, axis_scale)
     events, slots = scene.presence.shape
@@ -157,19 +166,15 @@ def _set_loss(
     presence = scene.presence.reshape(-1)
     wanted = torch.zeros_like(presence).index_fill(0, matches.wanted_slot, 1.0)
     presence_error = functional.binary_cross_entropy_with_logits(presence, wanted, reduction="sum")
-    total = weights.position * distance + weights.presence * presence_error / max(events * slots, 1)
+    parts = {
+        "position": Part(distance, weights.position),
+        "presence": Part(presence_error / max(events * slots, 1), weights.presence),
+    }
     if output.categories.shape[2] and target.category is not None:
-        total = total + weights.category * _category_error(output.categories, target.category, matches)
-    return total
-
-
-def _category_error(categories: Tensor, category: Tensor, matches: _Matches) -> Tensor:
-    kinds = categories.shape[2]
-    kind = category[matches.wanted_row].long() - 1
-    if bool(((kind < 0) | (kind >= kinds)).any()):
-        raise DataError(f"categories of the target must be in 1..{kinds}, as the points have {kinds}")
-    logits = widen(categories).reshape(-1, kinds)[matches.wanted_slot]
-    return functional.cross_entropy(logits, kind, reduction="sum") / max(len(kind), 1)
+        logits = widen(output.categories).flatten(0, 1)[matches.wanted_slot]
+        errors = category_error(logits, target.category[matches.wanted_row], weights.categories)
+        parts["category"] = Part(errors.sum() / max(len(errors), 1), weights.category)
+    return parts
 
 
 def _scene_of(output: PointSet, target: HitBatch, axis_scale: AxisScale) -> _Scene:
@@ -232,3 +237,29 @@ def _as_many_as_hits(distance: Tensor, nearest_slot: Tensor) -> Tensor:
 
 def _joined(parts: list[Tensor], device: torch.device) -> Tensor:
     return torch.cat(parts).to(device) if parts else torch.zeros(0, dtype=torch.int64, device=device)
+
+
+def overlap(output: Output, hits: HitBatch, target: HitBatch) -> Tensor:
+    """How much points crowd into one cell: over pairs, ``p_i p_j (1 - d^2)^2`` where the distance d is below a cell.
+
+    p is the probability of presence, d is measured in bins of the axes. Bounded by K (K - 1) / 2 an
+    event; 0, and flat, where all points that are present lie a cell apart, as those of a true pattern do.
+
+    Args:
+        output: PointSet of K points an event.
+        hits, target: not used; the same signature for every loss.
+
+    Returns:
+        0-d, at least float32, mean over events; 0 for a batch without events.
+
+    Raises:
+        ConfigError: the output is not a PointSet.
+    """
+    if type(output) is not PointSet:
+        raise misfit("overlap", output, (PointSet,))
+    pos = widen(output.pos) / output.pos.new_tensor(target.geometry.bin_widths).to(widen(output.pos))
+    square = (pos[:, :, None] - pos[:, None]).square().sum(3)  # (B, K, K)
+    near = (1 - square).clamp(min=0).square()
+    present = widen(output.presence).sigmoid()
+    crowd = (present[:, :, None] * present[:, None] * near).triu(diagonal=1)
+    return crowd.sum() / max(len(pos), 1)

@@ -26,12 +26,15 @@ ENCODERS = {
     "sparse": "pointae.nn.sparse_encoder:SparseEncoder",
     "dense2d": "pointae.nn.dense2d:Dense2dEncoder",
     "dense3d": "pointae.nn.dense3d:Dense3dEncoder",
+    "category_grid": "pointae.nn.category_grid:CategoryGridEncoder",
 }
 DECODERS = {
     "per_hit": "pointae.nn.decoders:PerHitDecoder",
     "point_set": "pointae.nn.decoders:PointSetDecoder",
+    "autoregressive": "pointae.nn.autoregressive:AutoregressiveDecoder",
     "dense": "pointae.nn.dense3d:DenseDecoder",
     "image": "pointae.nn.dense2d:ImageDecoder",
+    "category_grid": "pointae.nn.category_grid:CategoryGridDecoder",
 }
 
 

@@ -85,6 +85,41 @@ class PointSet:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What an autoregressive decoder expected, step by step, when told a true sequence.
+
+    A step asks whether there is another hit; where there is, T of S steps, it says where and of which kind.
+
+    Args:
+        event: (S,) int64, event of each step.
+        presence: (S,) logits: is there another hit?
+        present: (S,) bool, whether there was.
+        position: (T,) log probability of the true cell.
+        categories: (T, Q) logits of its kind; Q may be 0.
+        category: (T,) int64, its true kind 1..Q; 0 where there is none to tell.
+    """
+
+    event: Tensor
+    presence: Tensor
+    present: Tensor
+    position: Tensor
+    categories: Tensor
+    category: Tensor
+
+
+@dataclass(frozen=True)
+class CellSequence(PointSet):
+    """Points told one after another: of a code alone in evaluation, in training each given the true ones before it.
+
+    Args:
+        pos, presence, categories, reach: as of :class:`PointSet`; every ``pos`` is the centre of a cell.
+        told: how well the true sequence was expected: what losses compare.
+    """
+
+    told: Told
+
+
+@dataclass(frozen=True)
 class Volume:
     """A volume of logits, made from the code alone.
 
@@ -119,4 +154,22 @@ class TofImage:
         return torch.logit(value) - torch.logit(torch.tensor(self.gap, device=value.device, dtype=value.dtype))
 
 
-Output = HitLogits | PointSet | Volume | TofImage
+@dataclass(frozen=True)
+class CategoryGrid:
+    """The kind in each cell of the grid, made from the code alone.
+
+    Args:
+        values: (B, X, Y, T) in (0, 1): kind / Q, 0 where the cell is empty.
+        kinds: Q.
+    """
+
+    values: Tensor
+    kinds: int
+
+    def hit_logits(self, hits: HitBatch) -> Tensor:
+        """(N,) how far the value at each hit's cell is above half a kind, as a logit."""
+        value = gather_at(self.values[:, None], hits)[:, 0].clamp(1e-6, 1 - 1e-6)
+        return torch.logit(value) - torch.logit(value.new_tensor(0.5 / self.kinds))
+
+
+Output = HitLogits | PointSet | Volume | TofImage | CategoryGrid
