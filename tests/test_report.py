@@ -8,9 +8,12 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from pointae.analysis.evaluation import ranked_events
 from pointae.config_files import dump_config, load_config
 from pointae.errors import CheckpointError, DataError
-from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, output_histogram
+from pointae.geometry import torch_geometry
+from pointae.hits import HitBatch
+from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, output_histogram, per_event_table
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_table
 from visual.theme import DARK, THEMES
@@ -158,3 +161,35 @@ def test_a_loss_is_called_by_all_its_terms():
     assert loss_label(load_config("configs/demo.yaml", [terms])) == "1 bce + 0.5 dice"
     config = load_config("configs/demo.yaml", ["model.latent.name=variational", "model.encoder.proposals=4"])
     assert loss_label(config) == "bce + KL + tracks"
+
+
+# ---- what an evaluation keeps --------------------------------------------------------------------
+
+
+def events_of(qualities, seed=3):
+    """Events of 4 signal and 6 noise hits, of whose signal so many are kept, and no noise."""
+    draw = torch.Generator().manual_seed(seed)
+    grid = torch_geometry()
+    total = 10 * len(qualities)
+    coords = torch.stack([torch.randint(bins, (total,), generator=draw) for bins in grid.spatial_shape], 1).int()
+    signal = torch.tensor(([True] * 4 + [False] * 6) * len(qualities), dtype=torch.bool)
+    kept = torch.tensor([i < quality for quality in qualities for i in range(10)], dtype=torch.bool)
+    offsets = 10 * torch.arange(len(qualities) + 1)
+    return HitBatch(grid, coords, offsets, signal=signal, kept=kept, score=kept.float() * 0.8 + 0.1)
+
+
+def test_best_median_and_worst_events_are_found_each_once():
+    hits = events_of([1, 4, 2, 3, 4, 1, 2, 3, 1, 4])
+    rows = ranked_events(hits)
+    assert [row["rank"] for row in rows] == [f"{rank} {i}" for rank in ("best", "median", "worst") for i in (1, 2, 3)]
+    assert [row["event"] for row in rows[:3]] == [1, 4, 9]
+    assert all(row["signal_retention"] == 1 for row in rows[:3])
+    assert {row["event"] for row in rows[6:]} == {0, 5, 8}
+    assert rows[6]["f1"] == pytest.approx(0.4)
+    middle = sorted(float(x) for x in per_event_table(hits)["f1"])[3:7]
+    assert all(row["f1"] in [pytest.approx(x) for x in middle] for row in rows[3:6])
+    assert [row["event"] for row in ranked_events(hits.events([0, 1]))] == [1, 0]
+    assert [row["rank"] for row in ranked_events(hits.events([0]))] == ["best 1"]
+    assert hits.signal is not None
+    no_signal = hits.select(~hits.signal)
+    assert ranked_events(no_signal) == ranked_events(hits.events([])) == []

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from pointae.analysis.judging import oracle_name
@@ -16,7 +18,14 @@ from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.io import write_hits
-from pointae.metrics import DenoiseMetrics, PatternMetrics, cut_at_retention, per_event_table
+from pointae.metrics import (
+    DenoiseMetrics,
+    PatternMetrics,
+    calibration,
+    cut_at_retention,
+    noise_removed_curve,
+    per_event_table,
+)
 from pointae.oracle import oracle_score
 from pointae.recover import generated_pattern
 from pointae.runs import RunDirectory
@@ -36,6 +45,12 @@ COLUMNS = {
     "events_per_second": "events a second",
 }
 """Metrics of the printed table, and how their row is headed."""
+
+
+RETENTIONS = [*np.linspace(0, 0.9, 46).tolist(), *np.linspace(0.9, 1, 101).tolist()[1:]]
+"""Where the curves of noise removed against signal kept are told: finely where it matters."""
+RANKED = 3
+"""Events kept of the best, of those in the middle, and of the worst."""
 
 
 @dataclass
@@ -64,6 +79,19 @@ class Evaluation:
     def table(self) -> list[dict[str, Any]]:
         """A row a denoiser, for a CSV or a picture."""
         return [{"name": row.name, "kind": row.kind, **row.figures} for row in self.rows]
+
+    def curves(self) -> list[dict[str, Any]]:
+        """A row for each of :data:`RETENTIONS` of each denoiser: the noise removed there."""
+        rows = []
+        for row in self.rows:
+            assert row.hits.score is not None
+            assert row.hits.signal is not None
+            removed = noise_removed_curve(row.hits.score, row.hits.signal, RETENTIONS)
+            rows += [
+                {"name": row.name, "kind": row.kind, "signal_kept": kept, "noise_removed": share}
+                for kept, share in zip(RETENTIONS, removed.tolist(), strict=True)
+            ]
+        return rows
 
 
 def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: bool = True) -> Evaluation:
@@ -106,17 +134,50 @@ def save_evaluation(run: RunDirectory, evaluation: Evaluation, pictures: int) ->
     """Keep tables, figures and the predictions of a few events in the run."""
     run.evaluation.mkdir(exist_ok=True)
     network = evaluation.rows[0]
-    write_table(run.evaluation / "table.csv", evaluation.table())
+    write_table(run.evaluation_table("table"), evaluation.table())
     columns = {name: values.tolist() for name, values in per_event_table(network.hits).items()}
     if network.hits.event_id is not None:
         ids = network.hits.event_id
         columns["event_id"] = list(ids) if isinstance(ids, tuple) else ids.tolist()
-    write_table(run.evaluation / "events.csv", _rows_of(columns))
+    write_table(run.evaluation_table("events"), _rows_of(columns))
     content = {row.name: {**row.figures, "settings": row.settings} for row in evaluation.rows}
+    write_table(run.evaluation_table("curves"), evaluation.curves())
+    hits = network.hits
+    assert hits.score is not None
+    assert hits.signal is not None
+    write_table(run.evaluation_table("calibration"), calibration(hits.score, hits.signal))
     write_json(run.evaluation / "metrics.json", {**content, "pattern": evaluation.pattern})
     if pictures:
         run.predictions_path("events").parent.mkdir(exist_ok=True)
         write_hits(run.predictions_path("events"), network.hits.events(slice(0, pictures)))
+    ranked = ranked_events(network.hits)
+    write_table(run.evaluation_table("ranked"), ranked)
+    write_hits(run.predictions_path("ranked"), network.hits.events([row["event"] for row in ranked]))
+
+
+def ranked_events(hits: HitBatch) -> list[dict[str, Any]]:
+    """The best, the median and the worst events by F1, :data:`RANKED` of each; fewer where there are fewer.
+
+    Args:
+        hits: B events with truth and decision.
+
+    Returns:
+        a row an event, the best first: ``rank`` in words, ``event`` in [0, B), ``f1``, ``signal_retention``,
+        ``noise_removed``. Events without signal are left out: nothing in them could be kept rightly.
+    """
+    table = per_event_table(hits)
+    known = (table["signal"] > 0).nonzero()[:, 0]
+    order = known[torch.argsort(table["f1"][known], descending=True, stable=True)].tolist()
+    count = min(RANKED, len(order) // 3) or min(1, len(order))
+    middle = (len(order) - count) // 2
+    parts = {"best": order[:count], "median": order[middle : middle + count], "worst": order[::-1][:count]}
+    places = {f"{rank} {i}": event for rank, events in parts.items() for i, event in enumerate(events, start=1)}
+    names = ("f1", "signal_retention", "noise_removed")
+    return [
+        {"rank": rank, "event": event, **{name: float(table[name][event]) for name in names}}
+        for rank, event in places.items()
+        if rank == next(first for first, same in places.items() if same == event)  # of a few events, each once
+    ]
 
 
 def _labelled(events: HitBatch | None) -> Batch:
