@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     run.weights()
 
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
+    from pointae.analysis.stages import save_stages
     from pointae.config_files import load_config
     from pointae.geometry import geometry_from_dict
     from pointae.io import read_hits
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     events = read_hits(options.hits, geometry=geometry) if options.hits else None
     evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
     save_evaluation(run, evaluation, config.evaluate.pictures)
+    save_stages(run, evaluation, of_config=events is None)
     picture = plot_comparison(evaluation.table(), run.evaluation / "comparison.png")
     if options.json:
         print(json.dumps({**evaluation.rows[0].figures, **{f"pattern_{k}": v for k, v in evaluation.pattern.items()}}))

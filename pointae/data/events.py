@@ -18,7 +18,7 @@ from pointae import draws
 from pointae.config import DataSettings, DegradationSettings, FileSource, RobotSource, TorchSource
 from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
-from pointae.degrade import degrade, settings_at, with_truth
+from pointae.degrade import Views, degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
@@ -191,13 +191,24 @@ class EventData:
         # Validation and test are degraded the same way in every epoch, as at the end of a curriculum.
         return settings_at(epoch if split == "train" else max([1, *self.settings.schedule]), self.settings)
 
-    def _prepare(self, split: Split, numbers: Tensor, epoch: int) -> tuple[HitBatch, HitBatch]:
+    def views(self, split: Split, numbers: Tensor, epoch: int = 1) -> Views:
+        """Events of a split on their way to the network; one and the same batch where nothing degrades them.
+
+        Args:
+            split: which.
+            numbers: (E,) int64, of the events.
+            epoch: of a training; matters to training events only.
+        """
         clean = self.source.events(split, numbers, epoch)
         settings = self._degradation(split, epoch)
         if settings == DegradationSettings():
-            return clean, _target(clean, clean, self.settings.target)
+            none = torch.zeros_like(clean.counts)
+            return Views(clean, clean, clean, clean, none, none)
         draw_epoch = epoch if split == "train" else 0
-        views = degrade(clean, settings, split_seed(self.seed, split), draw_epoch, numbers)
+        return degrade(clean, settings, split_seed(self.seed, split), draw_epoch, numbers)
+
+    def _prepare(self, split: Split, numbers: Tensor, epoch: int) -> tuple[HitBatch, HitBatch]:
+        views = self.views(split, numbers, epoch)
         return views.noised, _target(views.full, views.noised, self.settings.target)
 
 
