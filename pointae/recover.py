@@ -9,7 +9,7 @@ from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.images import gapped_restore, hits_of_image
-from pointae.nn.outputs import HitLogits, Output, PointSet, Volume
+from pointae.nn.outputs import CategoryGrid, HitLogits, Output, PointSet, Volume
 
 
 def recover(hits: HitBatch, logits: Tensor, threshold: float) -> HitBatch:
@@ -43,7 +43,7 @@ def generated_pattern(output: Output, geometry: DetectorGeometry) -> HitBatch | 
 
     Returns:
         hits of B events: present points, with ``category`` where they have one, the centres of occupied voxels,
-        or the lit pixels.
+        the cells of a kind, or the lit pixels.
     """
     if isinstance(output, HitLogits):
         return None
@@ -60,6 +60,11 @@ def generated_pattern(output: Output, geometry: DetectorGeometry) -> HitBatch | 
             for index, step, bins in zip(cell, output.stride, geometry.spatial_shape, strict=True)
         ]
         return HitBatch.from_batch_index(geometry, torch.stack(centres, dim=1).int(), batch, len(output.logits))
+    if isinstance(output, CategoryGrid):
+        kinds = (output.values * output.kinds).round().to(torch.int8)
+        batch, *cell = kinds.nonzero(as_tuple=True)
+        coords = torch.stack(cell, dim=1).int()
+        return HitBatch.from_batch_index(geometry, coords, batch, len(kinds), category=kinds[(batch, *cell)])
     steps = geometry.spatial_shape[2]
     image = gapped_restore(output.image, steps, output.gap).round().clamp(max=steps)
     return hits_of_image(image, geometry)

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     run.weights()
 
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
+    from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
     from pointae.config_files import load_config
     from pointae.geometry import geometry_from_dict
@@ -36,6 +37,11 @@ def main(arguments: Sequence[str]) -> None:
     config = load_config(run.config_path)
     geometry = geometry_from_dict(run.record["geometry"]) if options.hits else None
     events = read_hits(options.hits, geometry=geometry) if options.hits else None
+    if config.data.source.kind == "robots":
+        robots = evaluate_robots(run, events)
+        robots.save(run, config.evaluate.pictures)
+        print(json.dumps(robots.figures) if options.json else f"{robots}\ntables: {run.evaluation}")
+        return
     evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
     save_evaluation(run, evaluation, config.evaluate.pictures)
     save_stages(run, evaluation, of_config=events is None)

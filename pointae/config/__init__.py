@@ -22,6 +22,7 @@ from pointae.config.data import (
 from pointae.config.model import (
     AttentionSettings,
     AutoregressiveSettings,
+    CategoryGridSettings,
     Decoder,
     Dense2dSettings,
     Dense3dSettings,
@@ -49,6 +50,7 @@ from pointae.config.training import (
 __all__ = [
     "AttentionSettings",
     "AutoregressiveSettings",
+    "CategoryGridSettings",
     "Config",
     "DataSettings",
     "Decoder",

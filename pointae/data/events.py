@@ -23,6 +23,7 @@ from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
+from pointae.robots import KINDS
 from pointae.simulate.tracks import Tracks
 
 Split = Literal["train", "validation", "test"]
@@ -128,6 +129,16 @@ class EventData:
     def robots(self) -> bool:
         """Whether the events are robots: sets of voxels to make again, not hits to tell from noise."""
         return isinstance(self.settings.source, RobotSource)
+
+    def category_counts(self) -> Tensor | None:
+        """(1 + Q,) int64, empty cells and hits of each kind in the training robots; ``None`` for other events."""
+        if not self.robots:
+            return None
+        robots = self.source.events("train", torch.arange(self.num_events("train")), epoch=1)
+        assert robots.category is not None
+        counts = torch.bincount(robots.category.long(), minlength=len(KINDS) + 1)
+        counts[0] = robots.batch_size * robots.geometry.num_cells - robots.num_hits
+        return counts
 
     def num_events(self, split: Split) -> int:
         """Events of one epoch of a split."""

@@ -8,6 +8,7 @@ mse, mae, bce, focal, acb_mse, split Volume, TofImage          each voxel or pix
 set, hungarian, chamfer, sliced      PointSet                  points, hits of the target
 overlap                              PointSet                  points with each other
 sequence                             CellSequence              each hit, given those before
+category_mse                         CategoryGrid              the kind in each cell
 weighted_sum                         as its terms
 ==================================== ========================= =============================
 """
@@ -26,6 +27,7 @@ from pointae.config import LossSettings
 from pointae.errors import ConfigError, unknown_name
 from pointae.hits import HitBatch
 from pointae.losses.categories import log_class_weights
+from pointae.losses.category_grid import category_mse
 from pointae.losses.elementwise import acb_mse, bce, focal, mae, mse, split
 from pointae.losses.latent import active_units, kl_divergence, kl_per_dimension
 from pointae.losses.parts import Part, Parts, total
@@ -96,6 +98,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "sliced": sliced,
     "overlap": overlap,
     "sequence": sequence,
+    "category_mse": category_mse,
 }
 """Every loss, by the name that settings use; those made of parts give them as ``.parts``."""
 
@@ -105,7 +108,8 @@ def build_loss(settings: LossSettings, category_counts: Tensor | None = None) ->
 
     Args:
         settings: the loss section of a config.
-        category_counts: (Q,) hits of each category 1..Q in the training events, for ``category_weights: log``.
+        category_counts: (1 + Q,) empty cells and hits of each category 1..Q in the training events, for
+            ``category_weights: log``; only a loss over cells weighs the empty ones.
 
     Raises:
         ConfigError: an unknown loss or option, an option of the wrong type, ``terms`` without
@@ -146,7 +150,8 @@ def _checked(name: str, options: Mapping[str, Any], category_counts: Tensor | No
             reason = error.errors()[0]["msg"]
             raise ConfigError(f"option '{key}' of loss '{name}': {reason}, got {value!r}") from None
     if checked.get("category_weights") == "log":
-        checked["category_weights"] = (
-            None if category_counts is None else tuple(log_class_weights(category_counts).tolist())
-        )
+        checked["category_weights"] = None
+        if category_counts is not None:
+            counts = category_counts if name == "category_mse" else category_counts[1:]
+            checked["category_weights"] = tuple(log_class_weights(counts).tolist())
     return checked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from pointae.losses.cells import widen
@@ -52,7 +53,7 @@ def active_units(mean: Tensor, least: float = 0.01) -> Tensor:
         mean: (B, D) of the posterior; 0 dimensions are active for fewer than two events.
         least: variance.
     """
-    return (mean.var(0, correction=0) > least).sum() if len(mean) > 1 else mean.new_zeros((), dtype=int)
+    return (mean.var(0, correction=0) > least).sum() if len(mean) > 1 else mean.new_zeros((), dtype=torch.int64)
 
 
 def kl_weight_at(epoch: int, weight: float, schedule: Literal["constant", "warm_up", "cyclical"], period: int) -> float:

@@ -110,8 +110,9 @@ def train(
     """
     model.to(precision.device, precision.dtype)
     steps = math.ceil(data.num_events("train") / settings.batch_size) * settings.epochs
-    stepper = Stepper(model, make_loss(settings, validation=False), settings, precision, run, seed, steps)
-    validation_loss = make_loss(settings, validation=True)
+    counts = data.category_counts()
+    stepper = Stepper(model, make_loss(settings, False, counts), settings, precision, run, seed, steps)
+    validation_loss = make_loss(settings, True, counts)
     history = History()
     if checkpoint is not None:
         history = History.of(checkpoint)
@@ -146,9 +147,15 @@ def train(
     return history
 
 
-def make_loss(settings: TrainSettings, validation: bool) -> Loss:
-    """The loss of a batch: the named loss, plus the weighted KL of a variational latent, plus that of tracks."""
-    named = build_loss(settings.validation_loss or settings.loss if validation else settings.loss)
+def make_loss(settings: TrainSettings, validation: bool, category_counts: Tensor | None = None) -> Loss:
+    """The loss of a batch: the named loss, plus the weighted KL of a variational latent, plus that of tracks.
+
+    Args:
+        settings: the train section of the config.
+        validation: whether it is of validation events.
+        category_counts: of the training events, see :func:`~pointae.losses.build_loss`.
+    """
+    named = build_loss(settings.validation_loss or settings.loss if validation else settings.loss, category_counts)
 
     def loss(prediction: Prediction, batch: Batch) -> Tensor:
         value = named(prediction.output, batch.hits, batch.target)

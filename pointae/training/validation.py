@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pointae.data.events import Batch, EventData
 from pointae.errors import ConfigError, NonFiniteError
-from pointae.losses import kl_divergence
+from pointae.losses import active_units, kl_divergence
 from pointae.metrics import DenoiseMetrics, RobotMetrics, cut_at_retention, output_histogram
 from pointae.nn.autoencoder import Prediction
 from pointae.precision import Precision
@@ -80,7 +80,7 @@ class RobotJudge:
         row: Row = dict(self.metrics.compute())
         if self.posteriors:
             mean, log_var = (torch.cat(parts) for parts in zip(*self.posteriors, strict=True))
-            row |= {"kl": float(kl_divergence(mean, log_var))}
+            row |= {"kl": float(kl_divergence(mean, log_var)), "active_units": int(active_units(mean))}
         return row
 
     def outputs(self) -> list[Row]:
