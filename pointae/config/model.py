@@ -9,15 +9,26 @@ from pydantic import BeforeValidator, Field
 from pointae.config.base import Count, Positive, Settings, Stride, as_tuple
 
 
-class PointNetSettings(Settings):
+class HitEmbeddingSettings(Settings):
+    """What an encoder is told of a hit besides its position and features."""
+
+    categories: Count = 0
+    """Kinds of hits; 0: their ``category`` is not looked at."""
+    ranks: Count = 0
+    """Numbers of hits, from the centre outward; 0: not told. For small sets that a decoder tells in this order."""
+
+
+class PointNetSettings(HitEmbeddingSettings):
     """PointNet with repeated global context."""
 
     name: Literal["pointnet"] = "pointnet"
     channels: Positive = 64
     rounds: Positive = 4
+    align: bool = False
+    """Turn and stretch each event by a 3 x 3 matrix that a small network reads from it (T-Net) before all else."""
 
 
-class AttentionSettings(Settings):
+class AttentionSettings(HitEmbeddingSettings):
     """Set attention over an event's hits."""
 
     name: Literal["attention"] = "attention"
@@ -64,7 +75,7 @@ class EdgeConvSettings(Settings):
     max_hits: Positive = 20_000
 
 
-class SparseSettings(Settings):
+class SparseSettings(HitEmbeddingSettings):
     """Sparse convolutional U-Net on occupied voxels."""
 
     name: Literal["sparse"] = "sparse"

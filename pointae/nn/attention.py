@@ -114,7 +114,7 @@ class AttentionEncoder(nn.Module):
             raise UsageError(f"attention with {settings.heads} heads needs channels divisible by {2 * settings.heads}")
         self.geometry, self.max_hits = geometry, settings.max_hits
         self.hit_channels = settings.channels
-        self.embedding = HitEmbedding(geometry, in_features, settings.channels)
+        self.embedding = HitEmbedding(geometry, in_features, settings.channels, settings.categories, settings.ranks)
         self.blocks = nn.ModuleList(AttentionBlock(settings.channels, settings.heads) for _ in range(settings.layers))
         self.norm = nn.LayerNorm(settings.channels)
         self.to_code = nn.Linear(2 * settings.channels, code_size)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from pointae.config import AutoregressiveSettings
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
-from pointae.nn.embedding import HitEmbedding
+from pointae.nn.cells import outward_order
+from pointae.nn.embedding import HitEmbedding, category_of
 from pointae.nn.outputs import CellSequence, Told
 
 FAR_BINS = 1.0
@@ -149,7 +150,7 @@ class AutoregressiveDecoder(nn.Module):
         """(T,) int64 category of each hit, 0 where there are none to tell."""
         if hits.category is None or not self.categories:
             return torch.zeros(hits.num_hits, dtype=torch.int64, device=hits.device)
-        return hits.category.long().clamp(0, self.categories)
+        return category_of(hits, self.categories)
 
 
 @dataclass
@@ -211,22 +212,13 @@ class _CellHead(nn.Module):
 def told_sequence(hits: HitBatch, slots: int) -> HitBatch:
     """The signal hits of each event in the order in which they are told: from the centre of the grid outward.
 
-    By the largest distance along an axis, in half axes, then by cell in C order. Of hits that share a
-    cell only the first is told, and of each event only the first ``slots`` cells.
+    As of :func:`~pointae.nn.cells.outward_order`. Of hits that share a cell only the first is told, and of
+    each event only the first ``slots`` cells.
     """
     if hits.signal is not None:
         hits = hits.select(hits.signal)
-    shape = hits.geometry.spatial_shape
-    middle = hits.coords.new_tensor(shape) - 1
-    off_centre = (2 * hits.coords - middle).abs().double() / hits.coords.new_tensor(shape)
-    ring = (off_centre.amax(1) * 2**20).round().long() if hits.num_hits else hits.batch
-    x, y, t = hits.coords.long().unbind(1)
-    cell = (x * shape[1] + y) * shape[2] + t
-    order = torch.argsort(cell, stable=True)
-    for key in (ring, hits.batch):
-        order = order[torch.argsort(key[order], stable=True)]
-    hits, cell = hits.reordered(order), cell[order]
-    repeats = (cell[1:] == cell[:-1]) & (hits.batch[1:] == hits.batch[:-1])
+    hits = hits.reordered(outward_order(hits))
+    repeats = (hits.coords[1:] == hits.coords[:-1]).all(1) & (hits.batch[1:] == hits.batch[:-1])
     hits = hits.select(torch.cat([repeats.new_ones(min(1, hits.num_hits)), ~repeats]))
     return hits.select(hits.local_index() < slots)
 

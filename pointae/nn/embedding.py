@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pointae.errors import DataError
 from pointae.geometry import Axis, DetectorGeometry
 from pointae.hits import HitBatch
+from pointae.nn.cells import outward_order
 
 MAX_OCTAVES = 10
 """Finest period is 2^-9 of an axis: enough for 1000 bins, and still smooth between them."""
@@ -30,12 +32,18 @@ class HitEmbedding(nn.Module):
         geometry: the detector's grid.
         in_features: C, columns of ``hits.features``.
         channels: width of the result.
+        categories: Q > 0: a hit's ``category`` 1..Q is embedded too.
+        ranks: K > 0: so is its number in :func:`~pointae.nn.cells.outward_order`, the last one being shared by
+            all behind it. A code that says which hit is the third is easier to tell from than one that says what
+            is there.
 
     Shapes:
         hits of N hits -> (N, channels).
     """
 
-    def __init__(self, geometry: DetectorGeometry, in_features: int, channels: int) -> None:
+    def __init__(
+        self, geometry: DetectorGeometry, in_features: int, channels: int, categories: int = 0, ranks: int = 0
+    ) -> None:
         super().__init__()
         self.geometry, self.in_features = geometry, in_features
         rows = []
@@ -48,17 +56,33 @@ class HitEmbedding(nn.Module):
         self.frequencies: Tensor
         self.feature_norm = nn.LayerNorm(in_features) if in_features > 1 else nn.Identity()
         self.linear = nn.Linear(3 + 2 * len(rows) + in_features, channels)
+        self.category = nn.Embedding(categories + 1, channels) if categories else None
+        self.rank = nn.Embedding(ranks, channels) if ranks else None
         self.has_table = sum(geometry.spatial_shape) <= MAX_TABLE
         if self.has_table:
             self._make_table(geometry)
 
     def forward(self, hits: HitBatch) -> Tensor:
         on_table = self.has_table and (hits.geometry is self.geometry or hits.geometry == self.geometry)
-        return self.looked_up(hits) if on_table else self.computed(hits)
+        return self.named(self.looked_up(hits) if on_table else self.computed(hits), hits)
+
+    def named(self, h: Tensor, hits: HitBatch) -> Tensor:
+        """With what a hit is besides its place: its category, its number."""
+        if self.category is not None:
+            h = h + self.category(category_of(hits, self.category.num_embeddings - 1))
+        if self.rank is not None:
+            order = outward_order(hits)
+            rank = torch.empty_like(order).index_copy(0, order, hits.local_index())
+            h = h + self.rank(rank.clamp(max=self.rank.num_embeddings - 1))
+        return h
 
     def computed(self, hits: HitBatch) -> Tensor:
         """The embedding hit by hit, for hits of any grid."""
-        unit = self.geometry.unit_positions(hits.pos).to(self.frequencies.dtype)  # (N, 3)
+        return self.at(self.geometry.unit_positions(hits.pos), hits)
+
+    def at(self, unit: Tensor, hits: HitBatch) -> Tensor:
+        """The same with the hits at positions (N, 3) of their own, in half axes."""
+        unit = unit.to(self.frequencies.dtype)
         features = self.feature_norm(hits.features.to(unit.dtype))
         return self.linear(torch.cat([self.fourier(unit), features], dim=1))
 
@@ -99,6 +123,23 @@ class HitEmbedding(nn.Module):
 
     def _table_parts(self) -> list[tuple[Tensor, Tensor]]:
         return [(getattr(self, f"bins_{i}"), getattr(self, f"columns_{i}")) for i in range(3)]
+
+
+def category_of(hits: HitBatch, categories: int) -> Tensor:
+    """(N,) int64 category of each hit, 1..Q.
+
+    Raises:
+        DataError: the hits have none, or others.
+    """
+    if hits.category is None:
+        raise DataError("the hits have no 'category'", fix="this network was made for hits of several kinds")
+    category = hits.category.long()
+    if hits.num_hits and (int(category.min()) < 1 or int(category.max()) > categories):
+        raise DataError(
+            f"categories must be in 1..{categories}, got {int(category.min())} to {int(category.max())}",
+            fix="set model.encoder.categories and model.decoder.categories to the number of kinds",
+        )
+    return category
 
 
 def octaves(axis: Axis) -> int:

@@ -21,11 +21,13 @@ class Encoding:
         code: (B, D), one vector an event.
         hit_features: (N, C), one vector a hit, or ``None`` where the encoder keeps none.
         tracks: where the events' tracks may be, or ``None`` where the encoder does not guess.
+        alignment: (B, 3, 3), what each event's positions were multiplied with, or ``None``.
     """
 
     code: Tensor
     hit_features: Tensor | None = None
     tracks: TrackMixture | None = None
+    alignment: Tensor | None = None
 
 
 @dataclass(frozen=True)

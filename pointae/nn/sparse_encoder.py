@@ -53,7 +53,7 @@ class SparseEncoder(nn.Module):
         self.stride = settings.strides[0]
         self.ratios = stride_ratios(settings.strides)
         self.engine, self.engine_reason = resolve_engine(settings.engine)
-        self.embedding = HitEmbedding(geometry, in_features, channels)
+        self.embedding = HitEmbedding(geometry, in_features, channels, settings.categories, settings.ranks)
         self.in_cell = nn.Linear(3, channels, bias=False)
         self.unet = SparseUNet(channels, self.ratios)
         self.to_hits = nn.Linear(channels, channels)
