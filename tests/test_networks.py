@@ -258,7 +258,7 @@ def test_hits_of_another_grid_or_a_grid_of_many_bins_are_embedded_one_by_one():
     assert wide(random_hits([3], geometry=wide.geometry)).shape == (3, 6)
 
 
-@pytest.mark.parametrize("sizes", [[3, 3, 3, 3], [5, 0, 1, 6], [0, 0], [], [4]])
+@pytest.mark.parametrize("sizes", [[3, 3, 3, 3], [5, 0, 5, 6], [5, 0, 1, 60], [0, 0], [], [4]])
 def test_pooling_is_that_of_each_event_by_itself(sizes):
     hits = random_hits(sizes)
     values = torch.randn(hits.num_hits, 2, generator=torch.Generator().manual_seed(3))

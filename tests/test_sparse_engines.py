@@ -15,8 +15,9 @@ from pointae.errors import ComponentError, ConfigError
 from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.sparse.engines import ENGINES, build_levels, resolve_engine
-from pointae.nn.sparse.kernel_maps import KernelMap, neighbour_pairs
+from pointae.nn.sparse.kernel_maps import KernelMap
 from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
+from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.optional import is_installed
 from pointae.voxels import VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
 
@@ -190,8 +191,8 @@ def test_kernel_map_is_small_however_uneven_the_offsets():
     voxels = random_voxels((9, 9, 500), 1, 300)
     indices = torch.unique(torch.cat([line, voxels.indices]), dim=0)
     pairs = neighbour_pairs(indices, (9, 9, 500), (3, 3, 3))
-    kernel_map = KernelMap.build(*pairs, len(indices), len(indices), mirrored=True)
-    assert len(pairs[0]) <= len(kernel_map.inputs.rows) <= 3 * len(pairs[0])
+    kernel_map = KernelMap.build(*pairs, 27, len(indices), len(indices))
+    assert len(pairs[0]) <= kernel_map.inputs.num_slots <= 3 * len(pairs[0])
 
 
 def test_torch_engine_passes_gradcheck_and_repeats_itself():

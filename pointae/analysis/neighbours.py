@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pointae.hits import HitBatch
-from pointae.nn.sparse.kernel_maps import neighbour_pairs
+from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.voxels import Triple, voxelize
 
 

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from pointae.hits import HitBatch
 
+MOST_PADDED = 2
+"""Slots of padded events, in rows of them, above which events of different sizes are not padded together."""
+
 
 class Rows(Protocol):
     """Rows sorted by event: the hits of a batch, or its voxels at some stride."""
@@ -40,8 +43,21 @@ def segment_max(values: Tensor, rows: Rows) -> Tensor:
         return side_by_side.amax(1)
     if len(values) == 0:
         return values.sum() * 0 + values.new_zeros(rows.batch_size, values.shape[1])
-    largest = torch.segment_reduce(values, "max", lengths=rows.counts, axis=0, unsafe=True)
+    length = int(rows.counts.max())
+    if rows.batch_size * length > MOST_PADDED * len(values):
+        largest = torch.segment_reduce(values, "max", lengths=rows.counts, axis=0, unsafe=True)
+    else:
+        largest = _padded(values, rows, length).amax(1)  # several times faster
     return torch.where(rows.counts[:, None] > 0, largest, largest.new_zeros(()))
+
+
+def _padded(values: Tensor, rows: Rows, length: int) -> Tensor:
+    """(N, C) -> (B, length, C), minus infinity where an event has no row."""
+    starts = rows.counts.cumsum(0) - rows.counts
+    shift = torch.arange(rows.batch_size, device=values.device) * length - starts
+    slot = torch.arange(len(values), device=values.device) + shift.index_select(0, rows.batch)
+    padded = values.new_full((rows.batch_size * length, values.shape[1]), -torch.inf)
+    return padded.index_copy(0, slot, values).view(rows.batch_size, length, -1)
 
 
 def _side_by_side(values: Tensor, rows: Rows) -> Tensor | None:
@@ -70,10 +86,6 @@ class EventContext(nn.Module):
 def pooled(h: Tensor, rows: Rows) -> Tensor:
     """(B, 2 C): mean and max of h (N, C) over each event."""
     return torch.cat([segment_mean(h, rows), segment_max(h, rows)], dim=1)
-
-
-MOST_PADDED = 2
-"""Slots of padded events, in hits of them, above which events are grouped by their size."""
 
 
 def similar_sizes(rows: Rows) -> list[Tensor]:

@@ -1,195 +1,127 @@
-"""Kernel maps: which input row meets which output row under which offset of a kernel.
-
-Built by sorting and searching packed 64-bit keys, never by hashing or a dense grid: time and
-memory follow the occupied voxels and their occupied neighbours, not the volume.
-"""
+"""Kernel maps: which input row meets which output row under which offset of a kernel, laid out to be multiplied."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd import Function
 
-from pointae.voxels import Triple, pack_keys
-
-
-def neighbour_pairs(indices: Tensor, spatial_shape: Triple, kernel_size: Triple) -> tuple[Tensor, Tensor, Tensor]:
-    """All pairs of different occupied voxels of one event that a kernel joins.
-
-    Offsets are numbered in C order, ``(kx * Ky + ky) * Kt + kt``, and mean, as in
-    ``torch.nn.functional.conv3d``, ``source = target + (kx, ky, kt) - kernel_size // 2``.
-
-    Args:
-        indices: (M, 4) int32 ``[batch, x, y, t]``, sorted, each voxel once.
-        spatial_shape: (X, Y, T).
-        kernel_size: odd along each axis.
-
-    Returns:
-        offset, source, target: (P,) int64 each, ordered by offset; P counts every pair in both
-        directions, and pair P - 1 - p is pair p the other way round. The centre, where source is
-        target, is left out.
-    """
-    half_x, half_y, half_t = (size // 2 for size in kernel_size)
-    _, kernel_y, kernel_t = kernel_size
-    shape_x, shape_y, shape_t = spatial_shape
-    # An empty margin of half a kernel behind each axis: no step of the kernel reaches another line.
-    width_y, width_t = shape_y + half_y, shape_t + half_t
-    keys = pack_keys(indices, (shape_x + half_x, width_y, width_t))
-    rows = torch.arange(len(keys), device=keys.device)
-    found = []
-    # Half of the kernel, the rest is its mirror image. Along t the kernel is a range of keys, so
-    # one search serves a whole line of it.
-    for dx, dy in [(dx, dy) for dx in range(half_x + 1) for dy in range(-half_y, half_y + 1) if (dx, dy) >= (0, 0)]:
-        centre = keys + (dx * width_y + dy) * width_t
-        own = (dx, dy) == (0, 0)
-        first = rows + 1 if own else torch.searchsorted(keys, centre - half_t)
-        candidates = first[:, None] + torch.arange(half_t if own else kernel_t, device=keys.device)
-        inside = candidates < len(keys)
-        dt = keys[candidates.clamp(max=len(keys) - 1)] - centre[:, None] if len(keys) else candidates
-        target, column = (inside & (dt <= half_t)).nonzero(as_tuple=True)
-        offset = ((dx + half_x) * kernel_y + dy + half_y) * kernel_t + dt[target, column] + half_t
-        found.append(torch.stack([offset, candidates[target, column], target]))
-    offset, source, target = torch.cat(found, dim=1)
-    order = torch.argsort(offset * len(keys) + target)
-    offset, source, target = offset[order], source[order], target[order]
-    mirrored = kernel_size[0] * kernel_y * kernel_t - 1 - offset
-    return (
-        torch.cat([mirrored.flip(0), offset]),
-        torch.cat([target.flip(0), source]),
-        torch.cat([source.flip(0), target]),
-    )
+SHORTEST_BLOCK = 64
+"""Slots of a block at least: below it, a matrix product is mostly overhead."""
+BLOCKS_AN_OFFSET = 4
+"""Blocks that an offset met as often as the mean is cut into: half a block of each offset stays empty on average."""
 
 
 @dataclass(frozen=True, eq=False)
-class Slots:
-    """Which row of a table of M rows each of S slots holds.
-
-    :func:`take` and :func:`collect` are each other's adjoint, so each is the other's gradient.
+class Side:
+    """The rows that slots read, or those that they are summed into.
 
     Args:
-        rows: (S,) int64, 0 for an empty slot.
-        empty: (E,) int64, slots that hold nothing.
-        filled: (S - E,) int64, the other slots, ordered by row.
-        starts: (M + 1,) int64; row m is held by ``filled[starts[m]:starts[m + 1]]``.
+        slot: (P,) int64, slot of each pair.
+        row: (P,) int64, its row on this side.
+        num_slots, num_rows: S, M.
     """
 
-    rows: Tensor
-    empty: Tensor
-    filled: Tensor
-    starts: Tensor
+    slot: Tensor
+    row: Tensor
+    num_slots: int
+    num_rows: int
 
-    @classmethod
-    def build(cls, slot: Tensor, row: Tensor, by_row: Tensor, num_slots: int, num_rows: int) -> Slots:
-        """Slots from pairs (P,) of slot, each once, and row; ``by_row`` (P,) is the pairs' order by row."""
-        is_empty = torch.ones(num_slots, dtype=torch.bool, device=slot.device).index_fill(0, slot, False)
-        rows = slot.new_zeros(num_slots).index_copy(0, slot, row)
-        starts = slot.new_zeros(num_rows + 1)
-        starts[1:] = torch.bincount(row, minlength=num_rows).cumsum(0)
-        return cls(rows, is_empty.nonzero()[:, 0], slot[by_row], starts)
+    def take(self, table: Tensor) -> Tensor:
+        """(M, C) -> (S, C): the row of each slot; any row where a slot is empty."""
+        if not self.num_slots:
+            return table.new_zeros(0, table.shape[1])
+        return table.index_select(0, self._row_of_slot)
 
+    def collect(self, values: Tensor) -> Tensor:
+        """(S, C) -> (M, C): the sum over the slots of each row, always in the same order."""
+        if not len(self.slot):
+            return values.new_zeros(self.num_rows, values.shape[1])
+        # A bag a row: one pass over the values, many times faster than index_add on a CPU.
+        return F.embedding_bag(self._slots_by_row, values, self._starts, mode="sum", include_last_offset=True)
 
-def take(table: Tensor, slots: Slots) -> Tensor:
-    """(M, C) -> (S, C): the row that each slot holds, 0 in empty ones."""
-    return _Take.apply(table, slots)
+    @cached_property
+    def by_row(self) -> Tensor:
+        """(P,) int64, the pairs' order by row."""
+        return torch.argsort(self.row, stable=True)
 
+    @cached_property
+    def _slots_by_row(self) -> Tensor:
+        return self.slot.index_select(0, self.by_row)
 
-def collect(values: Tensor, slots: Slots) -> Tensor:
-    """(S, C) -> (M, C): the sum over the slots that hold a row, always in the same order."""
-    return _Collect.apply(values, slots)
+    @cached_property
+    def _starts(self) -> Tensor:
+        starts = self.row.new_zeros(self.num_rows + 1)
+        torch.cumsum(torch.bincount(self.row, minlength=self.num_rows), 0, out=starts[1:])
+        return starts
 
-
-class _Take(Function):
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, slots: Slots) -> Tensor:
-        ctx.slots = slots
-        if not len(slots.filled):
-            return table.new_zeros(len(slots.rows), table.shape[1])
-        return table.index_select(0, slots.rows).index_fill_(0, slots.empty, 0)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return collect(grad, ctx.slots), None
-
-
-class _Collect(Function):
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, slots: Slots) -> Tensor:
-        ctx.slots = slots
-        if not len(slots.filled):
-            return values.new_zeros(len(slots.starts) - 1, values.shape[1])
-        # A bag a row: one pass over the values, several times faster than index_add on a CPU.
-        return F.embedding_bag(slots.filled, values.contiguous(), slots.starts, mode="sum", include_last_offset=True)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return take(grad, ctx.slots), None
+    @cached_property
+    def _row_of_slot(self) -> Tensor:
+        return self.row.new_zeros(self.num_slots).index_copy_(0, self.slot, self.row)
 
 
 @dataclass(frozen=True, eq=False)
 class KernelMap:
     """Pairs of a kernel laid out for one batched matrix product.
 
-    The pairs of an offset fill one or more blocks of L slots. L is at most twice the mean of the
-    non-empty offsets, so at most 3 P slots serve P pairs, however unevenly the offsets are met.
+    The pairs of an offset fill one or more blocks of L slots; what an offset leaves of its last
+    block stays empty, about an eighth of all slots where pairs are many.
 
     Args:
-        offsets: (G,) int64, offset of each block.
-        inputs, outputs: what each of the G x L slots reads and writes.
+        offsets: (G,) int64, offset of each block, ascending.
+        starts: (K + 1,) int64, blocks of offset k are ``starts[k]`` to ``starts[k + 1] - 1``.
+        length: L.
+        inputs, outputs: what each of the G x L slots reads and is summed into.
     """
 
     offsets: Tensor
-    inputs: Slots
-    outputs: Slots
+    starts: Tensor
+    length: int
+    inputs: Side
+    outputs: Side
 
     @classmethod
     def build(
-        cls,
-        offset: Tensor,
-        source: Tensor,
-        target: Tensor,
-        num_sources: int,
-        num_targets: int,
-        mirrored: bool = False,
+        cls, offset: Tensor, source: Tensor, target: Tensor, num_offsets: int, num_sources: int, num_targets: int
     ) -> KernelMap:
-        """A map from pairs (P,) ordered by offset.
-
-        ``mirrored`` vouches that pair P - 1 - p is pair p the other way round, which saves a sort.
-        """
-        used, counts = torch.unique_consecutive(offset, return_counts=True)
-        length = min(int(counts.max()), -(-2 * len(offset) // len(used))) if len(used) else 0
-        blocks = -(-counts // length) if length else counts
-        first_pair, first_block = counts.cumsum(0) - counts, blocks.cumsum(0) - blocks
-        shift = torch.repeat_interleave(first_block * length - first_pair, counts)
-        slot = torch.arange(len(offset), device=offset.device) + shift
-        num_slots = int(blocks.sum()) * length
-        by_target = torch.argsort(target, stable=True)
-        by_source = len(offset) - 1 - by_target if mirrored else torch.argsort(source, stable=True)
+        """A map from pairs (P,) ordered by offset, of K offsets."""
+        counts = torch.bincount(offset, minlength=num_offsets)
+        used = int((counts > 0).sum())
+        length = max(SHORTEST_BLOCK, len(offset) // (BLOCKS_AN_OFFSET * max(used, 1)))
+        blocks = (counts + length - 1).div(length, rounding_mode="floor")
+        ends = blocks.cumsum(0)
+        shift = (ends - blocks) * length - (counts.cumsum(0) - counts)
+        slot = torch.arange(len(offset), device=offset.device) + shift.index_select(0, offset)
+        offsets = torch.repeat_interleave(torch.arange(num_offsets, device=offset.device), blocks)
+        num_slots = len(offsets) * length
         return cls(
-            torch.repeat_interleave(used, blocks),
-            Slots.build(slot, source, by_source, num_slots, num_sources),
-            Slots.build(slot, target, by_target, num_slots, num_targets),
+            offsets,
+            torch.cat([ends.new_zeros(1), ends]),
+            length,
+            Side(slot, source, num_slots, num_sources),
+            Side(slot, target, num_slots, num_targets),
         )
 
     def reversed(self) -> KernelMap:
         """The map that goes from the outputs to the inputs, under the same offsets."""
-        return KernelMap(self.offsets, self.outputs, self.inputs)
+        return KernelMap(self.offsets, self.starts, self.length, self.outputs, self.inputs)
 
-    def convolve(self, features: Tensor, weight: Tensor) -> Tensor:
-        """``out[target] += features[source] @ weight[offset]`` over all pairs: gather, GEMM, scatter.
+    def blocks(self, slots: Tensor) -> Tensor:
+        """(S, C) -> (G, L, C)."""
+        return slots.view(len(self.offsets), self.length, slots.shape[1])
 
-        Args:
-            features: (sources, C_in).
-            weight: (K, C_in, C_out).
+    def sum_by_offset(self, values: Tensor) -> Tensor:
+        """(G, C) -> (K, C): the sum over the blocks of each offset, always in the same order."""
+        if not len(values):
+            return values.new_zeros(len(self.starts) - 1, values.shape[1])
+        each = torch.arange(len(values), device=values.device)
+        return F.embedding_bag(each, values, self.starts, mode="sum", include_last_offset=True)
 
-        Returns:
-            (targets, C_out).
-        """
-        blocks, channels = len(self.offsets), features.shape[1]
-        slots = take(features, self.inputs)  # (G L, C_in)
-        slots = slots.view(blocks, len(slots) // max(blocks, 1), channels)
-        products = torch.bmm(slots, weight.index_select(0, self.offsets))  # (G, L, C_out)
-        return collect(products.flatten(0, 1), self.outputs)
+    @cached_property
+    def empty(self) -> Tensor:
+        """(S - P,) int64, slots without a pair."""
+        is_empty = self.inputs.slot.new_ones(self.inputs.num_slots, dtype=torch.bool)
+        return is_empty.index_fill_(0, self.inputs.slot, False).nonzero()[:, 0]
