@@ -147,16 +147,17 @@ def test_the_summary_of_robots(tmp_path):
         assert told["hits_per_event"] == {"min": 0, "median": 1, "mean": 1.2, "max": 3}
         assert (told["empty_events"], told["single_hit_events"], told["duplicate_events"]) == (1, 3, 1)
         assert told["different_events"] == 3  # what cleaning leaves
-        assert told["categories"]["wheel"] == {"hits": 4, "share_of_hits": pytest.approx(4 / 6)}
-        assert told["categories"]["joint"] == {"hits": 0, "share_of_hits": 0}
-        assert told["empty_cells"] == {"cells": 5 * CELLS - 6, "share_of_grid": pytest.approx(1 - 6 / 5 / CELLS)}
+        assert told["hits_of_kind"] == {"wheel": 4, "sensor": 1, "joint": 0, "caster": 1}
+        assert told["share_of_kind"] == pytest.approx({"wheel": 4 / 6, "sensor": 1 / 6, "joint": 0, "caster": 1 / 6})
+        assert told["empty_cells"] == 5 * CELLS - 6
+        assert told["share_of_empty_cells"] == pytest.approx(1 - 6 / 5 / CELLS)
     assert read_hits(path).batch_size == 5
 
 
 def test_the_summary_of_nothing():
     told = summarise([HitBatch.empty(robot_geometry()).replace(category=torch.zeros(0, dtype=torch.int8))])
     assert (told["duplicate_events"], told["different_events"]) == (0, 0)
-    assert told["categories"]["wheel"] == {"hits": 0, "share_of_hits": None}
+    assert (told["hits_of_kind"]["wheel"], told["share_of_kind"]["wheel"]) == (0, None)
 
 
 # ---- bad input ---------------------------------------------------------------------------------------------

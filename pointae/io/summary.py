@@ -105,11 +105,13 @@ class RobotSummary:
             "single_hit_events": int((robots.counts == 1).sum()),
             "duplicate_events": int((robots.counts > 0).sum()) - different,
             "different_events": different,
-            "categories": {
-                kind: {"hits": count, "share_of_hits": count / robots.num_hits if robots.num_hits else None}
+            "hits_of_kind": dict(zip(KINDS, counts[1:], strict=True)),
+            "share_of_kind": {
+                kind: count / robots.num_hits if robots.num_hits else None
                 for kind, count in zip(KINDS, counts[1:], strict=True)
             },
-            "empty_cells": {"cells": cells - robots.num_hits, "share_of_grid": 1 - robots.num_hits / max(cells, 1)},
+            "empty_cells": cells - robots.num_hits,
+            "share_of_empty_cells": 1 - robots.num_hits / max(cells, 1),
         }
 
 
