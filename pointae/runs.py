@@ -2,8 +2,9 @@
 
 ``runs/<name>/``: ``config.yaml`` (all settings), ``run.json`` (what happened), ``metrics.csv`` (a row an epoch),
 ``outputs.csv`` (histogram of raw outputs), ``log.txt``, ``weights/{best,last}.safetensors``, ``predictions/*.h5``,
-``evaluation/*.csv``, ``plots/``, ``views/``, ``report.html``, ``checkpoints/epoch-0007.safetensors`` (the whole
-training state, newest few). A file ``pause`` pauses the training. ``runs/latest`` is a text file that names the newest.
+``evaluation/*.csv``, ``plots/``, ``views/``, ``latent/``, ``report.html``, ``checkpoints/epoch-0007.safetensors``
+(the whole training state, newest few). A file ``pause`` pauses the training. ``runs/latest`` is a text file that names
+the newest.
 """
 
 from __future__ import annotations
@@ -202,3 +203,8 @@ class RunDirectory:
     def views(self) -> Path:
         """Folder of drawn events."""
         return self.path / "views"
+
+    @property
+    def latent(self) -> Path:
+        """Folder of what is told of the latent space."""
+        return self.path / "latent"

@@ -1,0 +1,76 @@
+"""Look at the latent space of a run: python tools/latent.py runs/latest [--between 3 8 --neighbours-of 3]"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pointae.errors import UsageError
+from pointae.terminal import console, errors, progress, run_tool
+
+WORDS = {
+    "latent_size": "numbers in a code", "train_events": "training events", "validation_events": "validation events",
+    "distance_mean": "distance of two events, mean", "distance_spread": "the same, standard deviation",
+    "clusters": "clusters (KMeans)", "elbow": "elbow of the inertia", "silhouette": "silhouette in the whole space",
+    "plane_silhouette": "silhouette of the same clusters in the plane", "samples": "drawn from the prior",
+    "valid": "of them robots that can be", "novel_of_valid": "of these not trained on",
+    "different_of_valid": "of these different from one another",
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser("latent.py", description="Look at the latent space of a run.")
+    parser.add_argument("run", help="run directory, e.g. runs/latest")
+    parser.add_argument("--projections", nargs="+", choices=["pca", "umap"], help="default: pca, and umap if installed")
+    parser.add_argument("--clusters", type=int, metavar="K", help="how many are coloured (default: the elbow's)")
+    parser.add_argument("--neighbours-of", type=int, default=0, metavar="N", help="a validation event, from 0")
+    parser.add_argument("--between", type=int, nargs=2, default=(0, 1), metavar=("N", "M"), help="two of them")
+    parser.add_argument("--steps", type=int, default=7, help="codes between them, ends included (default 7)")
+    parser.add_argument("--samples", type=int, default=1000, help="drawn from the prior (default 1000)")
+    parser.add_argument("--events", type=int, default=6, help="drawn beside their reconstructions (default 6)")
+    parser.add_argument("--skip", type=int, default=0, help="validation events passed over before them")
+    parser.add_argument("--seed", type=int, default=1, help="of UMAP, KMeans and the prior (default 1)")
+    parser.add_argument("--out", type=Path, help="folder (default: RUN/latent)")
+    options = parser.parse_intermixed_args(arguments)
+    if options.steps < 2 or options.events < 1 or options.samples < 0 or (options.clusters or 2) < 2:
+        raise UsageError("--steps and --clusters start at 2, --events at 1, --samples at 0")
+
+    from pointae.optional import is_installed, require
+    from pointae.runs import RunDirectory
+
+    run = RunDirectory.open(options.run)
+    run.weights()
+    methods = options.projections or (["pca", "umap"] if is_installed("umap") else ["pca"])
+    if options.projections and "umap" in methods:
+        require("umap", extra="latent")
+    elif not options.projections and "umap" not in methods:
+        errors.print("note: PCA alone, umap-learn is not installed (pip install -e '.\\[latent]')")
+
+    from pointae.analysis.latent.report import Questions, analyse, analysis_steps, save_tables
+    from pointae.inference import Denoiser
+    from visual.latent_page import write_latent_page
+    from visual.latent_plots import draw_latent
+
+    asked = {name: getattr(options, name) for name in ("clusters", "neighbours_of", "steps", "samples", "events")}
+    questions = Questions(
+        tuple(dict.fromkeys(methods)), between=tuple(options.between), skip=options.skip, seed=options.seed, **asked
+    )
+    with progress("latent space", analysis_steps(questions)) as advance:
+        report = analyse(Denoiser.open(run.path), questions, advance)
+    folder = options.out or run.latent
+    save_tables(report, folder)
+    pictures = draw_latent(report, folder)
+    page = write_latent_page(report, folder / "latent.html")
+    _show(report.summary)
+    console.print(f"saved in {folder}: {', '.join(path.name for path in [*pictures, page])}, and a CSV beside each")
+
+
+def _show(summary: Mapping[str, float]) -> None:
+    for name, value in summary.items():
+        shown = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        console.print(f"{WORDS[name]:<46}{shown}", markup=False)
+
+
+if __name__ == "__main__":
+    run_tool(main)
