@@ -185,6 +185,11 @@ class RunDirectory:
         """Folder of figures and tables."""
         return self.path / "evaluation"
 
+    @property
+    def judged_path(self) -> Path:
+        """Figures of an evaluation: JSON, by the name of what was judged."""
+        return self.evaluation / "metrics.json"
+
     def evaluation_table(self, name: str) -> Path:
         """Where the table called ``name`` of an evaluation is kept: ``"table"``, ``"events"``, ``"curves"``, ..."""
         return self.evaluation / f"{name}.csv"

@@ -7,14 +7,48 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from pointae.errors import PointaeError, StorageError
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as it is shown, in a terminal or on a page.
+
+    Args:
+        title: what it tells.
+        headings: of its columns.
+        rows: texts, one for each column.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def names(self, column: int) -> bool:
+        """Whether a column holds texts rather than numbers."""
+        return not any(row[column].lstrip("-")[:1].isdigit() for row in self.rows)
+
+    def show(self) -> None:
+        """Print it."""
+        table = Table(title=self.title, box=SIMPLE_HEAD)
+        for place, heading in enumerate(self.headings):
+            # No word is cut short; numbers stand under each other.
+            words = [*heading.split(), *(row[place] for row in self.rows)]
+            longest = max((len(word) for word in words), default=0)
+            table.add_column(heading, justify="left" if self.names(place) else "right", min_width=longest)
+        for row in self.rows:
+            table.add_row(*row)
+        console.print(table)
 
 
 class Terminated(KeyboardInterrupt):

@@ -1,6 +1,12 @@
 """Curves, plots, reports and comparisons of runs."""
 
+import html
+import json
 import math
+import re
+import subprocess
+import sys
+from base64 import b64encode
 from itertools import pairwise
 
 import numpy as np
@@ -8,14 +14,17 @@ import pytest
 import torch
 from matplotlib.image import imread
 
+from pointae.analysis.comparison import compare_runs, notes_on, ranking_table
 from pointae.analysis.evaluation import ranked_events
 from pointae.config_files import dump_config, load_config
-from pointae.errors import CheckpointError, DataError
+from pointae.errors import CheckpointError, DataError, UsageError
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
+from pointae.io import read_hits
 from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, output_histogram, per_event_table
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_table
+from pointae.training.session import train_run
 from visual.theme import DARK, THEMES
 from visual.training_plots import Course, draw_training, loss_label, plot_training
 
@@ -193,3 +202,133 @@ def test_best_median_and_worst_events_are_found_each_once():
     assert hits.signal is not None
     no_signal = hits.select(~hits.signal)
     assert ranked_events(no_signal) == ranked_events(hits.events([])) == []
+
+
+# ---- reports and comparisons ---------------------------------------------------------------------
+
+SMALL = [
+    "data.events.train=64", "data.events.validation=40", "data.events.test=30", "data.source.noise=50",
+    "model.encoder.channels=8", "model.encoder.rounds=1", "train.epochs=2", "train.batch_size=16", "train.threads=1",
+    "train.precision=fp32", "evaluate.pictures=4",
+]  # fmt: skip
+
+
+def train_small(folder, *more):
+    return train_run(load_config("configs/torch/pointnet_point.yaml", [*SMALL, *more]), folder, command="python <b>")
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """Two runs, of which one was judged by the tool."""
+    folder = tmp_path_factory.mktemp("runs")
+    first, second = (train_small(folder, f"name={name}") for name in ("first", "second"))
+    done = type_in("evaluate", first.path)
+    assert done.returncode == 0, done.stderr
+    return first, second, done.stdout
+
+
+def type_in(tool, *words):
+    command = [sys.executable, f"tools/{tool}.py", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def scenes_in(page):
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'<script type="application/json" id="scenes">(.*?)</script>', text, re.S).group(1))
+
+
+def test_a_judged_run_has_a_page_that_tells_all_of_it(judged):
+    run, _, told = judged
+    assert str(run.report) in told
+    text = run.report.read_text(encoding="utf-8")
+    assert "python &lt;b&gt;" in text  # how it was made
+    assert html.escape(run.config_path.read_text()) in text
+    for name in ("training", "quality", "comparison"):
+        for theme in THEMES:
+            picture = b64encode((run.plots / theme.file_name(name)).read_bytes()).decode()
+            assert picture in text
+        assert (run.plots / f"{name}.csv").is_file()
+    for name in ("oracle", "knn_density", "dbscan"):
+        assert f">{name}</th>" in text
+    assert not re.search(r'<(script|link|img|iframe)\b[^>]*\b(src|href)="(?!data:)', text)
+    assert len(text) < 8e6
+    hits = read_hits(run.predictions("ranked"))
+    ranked = read_table(run.evaluation_table("ranked"))
+    scenes = scenes_in(run.report)
+    assert len(scenes) == len(ranked) == hits.batch_size == 9
+    for scene, row, count in zip(scenes, ranked, hits.counts.tolist(), strict=True):
+        assert scene["title"].startswith(f"{row['rank']}, event {row['event']:.0f}")
+        assert sum(len(layer["t"]) for layer in scene["layers"] if layer["name"] != "input") == count
+
+
+def test_what_an_evaluation_keeps_is_what_it_found(judged):
+    run, _, _ = judged
+    table = {row["name"]: row for row in read_table(run.evaluation_table("table"))}
+    curves = read_table(run.evaluation_table("curves"))
+    assert {row["name"] for row in curves} == set(table)
+    for name, row in table.items():
+        (there,) = [x for x in curves if x["name"] == name and x["signal_kept"] == pytest.approx(0.97)]
+        assert there["noise_removed"] == pytest.approx(row["noise_removed_at_97"], abs=1e-6)
+    hits = sum(row["hits"] for row in read_table(run.evaluation_table("calibration")))
+    assert hits == table["network"]["signal_hits"] + table["network"]["noise_hits"]
+    events = read_table(run.evaluation_table("events"))
+    f1 = {row["event"]: row["f1"] for row in events if row["signal"]}
+    ranked = read_table(run.evaluation_table("ranked"))
+    assert ranked[0]["f1"] == max(f1.values())
+    assert min(row["f1"] for row in ranked) == min(f1.values())
+    assert all(f1[row["event"]] == pytest.approx(row["f1"]) for row in ranked)
+
+
+def test_runs_are_ranked_and_told_on_one_page(judged, tmp_path):
+    first, second, _ = judged
+    done = type_in("compare", second.path, first.path, "--out", tmp_path / "both")
+    assert done.returncode == 0, done.stderr
+    page = tmp_path / "both" / "report.html"
+    assert f"saved: {page}" in done.stdout
+    assert done.stdout.index(" first ") < done.stdout.index(" second ")  # what was judged comes first
+    note = f"second was not judged on test events: python tools/evaluate.py {second.path}"
+    assert note in done.stdout
+    text = page.read_text(encoding="utf-8")
+    assert note in text
+    rows = read_table(tmp_path / "both" / "ranking.csv")
+    assert [row["name"] for row in rows] == ["first", "second"]
+    table = read_table(first.evaluation_table("table"))[0]
+    assert rows[0]["noise_removed_at_97"] == pytest.approx(table["noise_removed_at_97"])
+    epochs = read_table(second.metrics_path)
+    best = min(epochs, key=lambda row: row["validation_loss"])
+    assert rows[1]["validation noise_removed_at_97"] == best["noise_removed_at_97"]
+    assert rows[1]["parameters"] == second.record["parameters"]
+    titles = [scene["title"] for scene in scenes_in(page)]
+    assert sum(title.startswith("first: ") for title in titles) == 9
+    assert sum(title.startswith("second: event") for title in titles) == 4
+    courses = read_table(tmp_path / "both" / "plots" / "courses.csv")
+    assert [(row["name"], row["epoch"]) for row in courses] == [(n, e) for n in ("first", "second") for e in (1, 2)]
+
+
+def test_runs_judged_on_other_events_and_bad_names_are_told(judged, tmp_path):
+    first, _, _ = judged
+    rows = compare_runs([first])
+    assert notes_on(rows) == []
+    assert "different events" in notes_on([*rows, {**rows[0], "name": "other", "events": 31}])[0]
+    with pytest.raises(UsageError, match="is named twice"):
+        compare_runs([first, RunDirectory.open(first.path)])
+    for words, code, text in (
+        ([tmp_path / "none"], 4, "is not a run directory"),
+        ([first.path, first.path], 2, "is named twice"),
+    ):
+        done = type_in("compare", *words)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1)
+        assert text in done.stderr
+    empty = RunDirectory.create(tmp_path, "empty")
+    empty.write_config(first.config_path.read_text())
+    done = type_in("compare", empty.path)
+    assert done.returncode == 3
+    assert "holds no epochs to draw" in done.stderr
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path):
+    runs = [
+        run_with(tmp_path / part, [epoch_row(1, noise_removed_at_97=share)]) for part, share in (("a", 0.5), ("b", 0.9))
+    ]
+    assert [row["name"] for row in compare_runs(runs)] == [str(runs[1].path), str(runs[0].path)]
+    assert ranking_table(compare_runs(runs)).rows[0][:2] == ("1", str(runs[1].path))

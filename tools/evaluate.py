@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pointae.terminal import console, run_tool
-
-if TYPE_CHECKING:
-    from pointae.analysis.evaluation import Evaluation
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -26,13 +22,14 @@ def main(arguments: Sequence[str]) -> None:
     run = RunDirectory.open(options.run)
     run.weights()
 
+    from pointae.analysis.comparison import judged_table
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
     from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
     from pointae.config_files import load_config
     from pointae.geometry import geometry_from_dict
     from pointae.io import read_hits
-    from visual.plots import plot_comparison
+    from visual.report import Told, write_report
 
     config = load_config(run.config_path)
     geometry = geometry_from_dict(run.record["geometry"]) if options.hits else None
@@ -40,40 +37,24 @@ def main(arguments: Sequence[str]) -> None:
     if config.data.source.kind == "robots":
         robots = evaluate_robots(run, events)
         robots.save(run, config.evaluate.pictures)
-        print(json.dumps(robots.figures) if options.json else f"{robots}\ntables: {run.evaluation}")
-        return
-    evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
-    save_evaluation(run, evaluation, config.evaluate.pictures)
-    save_stages(run, evaluation, of_config=events is None)
-    picture = plot_comparison(evaluation.table(), run.evaluation / "comparison.png")
+        figures, text = robots.figures, str(robots)
+    else:
+        evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
+        save_evaluation(run, evaluation, config.evaluate.pictures)
+        save_stages(run, evaluation, of_config=events is None)
+        pattern = evaluation.pattern
+        figures = {**evaluation.rows[0].figures, **{f"pattern_{name}": value for name, value in pattern.items()}}
+        text = "\n".join(f"generated pattern, {name}: {value:g}" for name, value in pattern.items())
+    judged = judged_table(run)
+    page = write_report([Told(run, run.name, judged)], run.path)
     if options.json:
-        print(json.dumps({**evaluation.rows[0].figures, **{f"pattern_{k}": v for k, v in evaluation.pattern.items()}}))
+        print(json.dumps(figures))
         return
-    _show(evaluation)
-    console.print(f"tables: {run.evaluation / 'table.csv'}, {run.evaluation / 'events.csv'}\npicture: {picture}")
-
-
-def _show(evaluation: Evaluation) -> None:
-    from rich.table import Table
-
-    from pointae.analysis.evaluation import COLUMNS
-
-    first = evaluation.rows[0].figures
-    title = f"{first['events']:,} events, {first['signal_hits']:,} signal and {first['noise_hits']:,} noise hits"
-    table = Table("", *(row.name for row in evaluation.rows), title=title)
-    for name, heading in COLUMNS.items():
-        table.add_row(heading, *(_cell(name, row.figures[name]) for row in evaluation.rows))
-    console.print(table)
-    for name, value in evaluation.pattern.items():
-        console.print(f"generated pattern, {name}: {value:g}")
-
-
-def _cell(name: str, value: float) -> str:
-    if value != value:
-        return "undefined"
-    if name == "events_per_second":
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if name.startswith(("snr", "noise_kept", "roc")) else f"{value:.1%}"
+    if judged is not None and config.data.source.kind != "robots":  # of those there is more to tell
+        judged.show()
+    if text:
+        console.print(text, markup=False)
+    console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}", markup=False)
 
 
 if __name__ == "__main__":

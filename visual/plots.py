@@ -65,7 +65,7 @@ def plot_comparison(rows: Sequence[Mapping[str, Any]], out: str | Path, theme: T
         axes.grid(axis="y", visible=False)
         axes.set_xlabel("noise removed at 97 % signal kept [%]")
     save_picture(figure, out)
-    write_table(out.with_suffix(".csv"), ranked)
+    write_table(theme.table_beside(out), ranked)
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from visual.colours import INK
@@ -36,6 +37,12 @@ class Theme:
     def file_name(self, name: str) -> str:
         """``curves.png`` on light paper, ``curves_dark.png`` on dark."""
         return f"{name}.png" if self == LIGHT else f"{name}_{self.name}.png"
+
+    @staticmethod
+    def table_beside(picture: Path, part: str = "") -> Path:
+        """The CSV of a picture's numbers, or of a part of them: the same one for both papers."""
+        name = picture.stem.removesuffix(f"_{DARK.name}")
+        return picture.with_name(f"{name}_{part}.csv" if part else f"{name}.csv")
 
 
 LIGHT = Theme("light", "#FFFFFF", INK, "#B8B8B8", "#E6E6E6")

@@ -89,11 +89,15 @@ class Course:
         """Whether any epoch has a value in that column."""
         return any(math.isfinite(value) for value in self.column(name))
 
-    def time(self) -> tuple[list[float], str]:
-        """Time since the start at the end of each epoch, pauses left out, and its unit."""
-        passed = list(accumulate(self.column("seconds")))
-        unit, length = next((u, s) for u, s in (("h", 3600), ("min", 60), ("s", 1)) if passed[-1] >= 3 * s or s == 1)
-        return [second / length for second in passed], unit
+    def seconds(self) -> list[float]:
+        """Seconds since the start at the end of each epoch, pauses left out."""
+        return list(accumulate(self.column("seconds")))
+
+    def unit(self) -> tuple[str, float]:
+        """The unit in which its time is read well, and the unit's seconds."""
+        return next(
+            (u, s) for u, s in (("h", 3600.0), ("min", 60.0), ("s", 1.0)) if self.seconds()[-1] >= 3 * s or s == 1
+        )
 
 
 def loss_label(config: Config) -> str:
@@ -137,23 +141,24 @@ def plot_training(course: Course, out: str | Path, theme: Theme = LIGHT) -> Path
         StorageError: the picture cannot be written.
     """
     out, panels = Path(out), _panels(course, theme)
-    rows = 1 if len(panels) < 4 else 2
-    columns = math.ceil(len(panels) / rows)
+    columns = min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
     with matplotlib.rc_context(theme.style):
-        figure = Figure(figsize=(4.7 * columns, 3.7 * rows), layout="constrained")
+        figure = Figure(figsize=(4.7 * columns, 3.5 * rows), layout="constrained")
         for place, panel in enumerate(panels, start=1):
             panel(figure.add_subplot(rows, columns, place))
         figure.suptitle(course.name)
     save_picture(figure, out, dpi=100)
-    write_table(out.with_suffix(".csv"), course.rows)
+    write_table(theme.table_beside(out), course.rows)
     if course.outputs:
-        write_table(out.with_name(f"{out.stem}_outputs.csv"), course.outputs)
+        write_table(theme.table_beside(out, "outputs"), course.outputs)
     return out
 
 
 def _panels(course: Course, theme: Theme) -> list[Callable[[Any], None]]:
     """Functions that each draw one panel, of what there is."""
-    epochs, (times, unit) = course.column("epoch"), course.time()
+    epochs, (unit, length) = course.column("epoch"), course.unit()
+    times = [second / length for second in course.seconds()]
     further = [name for name in course.rows[-1] if name not in _NOT_METRICS and course.has(name)]
     found: list[tuple[bool, Callable[[Any], None]]] = [
         (True, lambda axes: _losses(axes, course, epochs, "epoch", theme)),

@@ -32,21 +32,6 @@ from pointae.runs import RunDirectory
 from pointae.storage import write_json, write_table
 from pointae.terminal import progress
 
-COLUMNS = {
-    "noise_removed_at_97": "noise removed at 97 % signal kept",
-    "noise_removed_at_99": "noise removed at 99 % signal kept",
-    "signal_retention": "at the threshold: signal kept",
-    "noise_removed": "noise removed",
-    "noise_kept_per_event": "noise hits left an event",
-    "purity": "purity",
-    "snr_db_in": "SNR before, dB",
-    "snr_db_out": "SNR after, dB",
-    "roc_auc": "ROC AUC",
-    "events_per_second": "events a second",
-}
-"""Metrics of the printed table, and how their row is headed."""
-
-
 RETENTIONS = [*np.linspace(0, 0.9, 46).tolist(), *np.linspace(0.9, 1, 101).tolist()[1:]]
 """Where the curves of noise removed against signal kept are told: finely where it matters."""
 RANKED = 3
@@ -146,7 +131,7 @@ def save_evaluation(run: RunDirectory, evaluation: Evaluation, pictures: int) ->
     assert hits.score is not None
     assert hits.signal is not None
     write_table(run.evaluation_table("calibration"), calibration(hits.score, hits.signal))
-    write_json(run.evaluation / "metrics.json", {**content, "pattern": evaluation.pattern})
+    write_json(run.judged_path, {**content, "pattern": evaluation.pattern})
     if pictures:
         run.predictions_path("events").parent.mkdir(exist_ok=True)
         write_hits(run.predictions_path("events"), network.hits.events(slice(0, pictures)))

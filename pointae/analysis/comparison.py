@@ -1,0 +1,161 @@
+"""What runs came to, side by side: figures that their trainings and evaluations kept, ranked, and as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pointae.config_files import load_config
+from pointae.errors import UsageError
+from pointae.runs import RunDirectory
+from pointae.storage import read_json, read_table
+from pointae.terminal import TextTable
+
+Row = dict[str, Any]
+
+RANKED_BY = ("noise_removed_at_97", "exact_accuracy", "validation noise_removed_at_97", "validation exact_accuracy")
+"""A run is ranked by the first of these that any run has; higher is better."""
+SAME_EVENTS = ("events", "signal_hits", "noise_hits", "robots", "true_voxels")
+"""Counts that agree where runs were judged on the same events."""
+HEADINGS = {
+    "noise_removed_at_97": "noise removed at 97 % signal kept",
+    "noise_removed_at_99": "noise removed at 99 % signal kept",
+    "signal_retention": "at the threshold: signal kept",
+    "noise_removed": "noise removed",
+    "noise_kept_per_event": "noise hits left an event",
+    "purity": "purity",
+    "snr_db_in": "SNR before, dB",
+    "snr_db_out": "SNR after, dB",
+    "roc_auc": "ROC AUC",
+    "exact_accuracy": "exact robots",
+    "voxel_f1": "voxel F1",
+    "category_f1": "category F1",
+    "validity": "valid robots",
+    "validation noise_removed_at_97": "at 97 % in validation",
+    "validation exact_accuracy": "exact in validation",
+    "validation_loss": "validation loss",
+    "parameters": "parameters",
+    "epochs": "epochs",
+    "seconds": "training s",
+    "events_per_second": "events/s",
+    "robots_per_second": "robots/s",
+}
+"""Figures in the order of a table's columns, and how these are headed."""
+_OF_RUNS = ("validation noise_removed_at_97", "validation exact_accuracy", "validation_loss", "parameters", "epochs",
+            "seconds")  # fmt: skip
+_OF_DETAIL = ("noise_kept_per_event", "purity", "snr_db_in")
+_JUDGED = [name for name in HEADINGS if name not in _OF_RUNS]
+_RANKING = [name for name in HEADINGS if name not in _OF_DETAIL]
+_BRIEF = [
+    "noise_removed_at_97", "noise_removed_at_99", "roc_auc", "exact_accuracy", "voxel_f1", "category_f1",
+    "validation noise_removed_at_97", "validation exact_accuracy", "parameters", "seconds",
+]  # fmt: skip
+_FORMATS = {"snr_db_in": ".1f", "snr_db_out": ".1f", "roc_auc": ".3f", "noise_kept_per_event": ".1f",
+            "validation_loss": ".4g"}  # fmt: skip
+_COUNTS = ("parameters", "epochs", "seconds", "events_per_second", "robots_per_second")
+
+
+def compare_runs(runs: Sequence[RunDirectory]) -> list[Row]:
+    """The figures of runs, the best first.
+
+    Args:
+        runs: finished or not, judged or not; what a run has not is left out of its row.
+
+    Returns:
+        a row a run: ``name`` (of its directory; where two are alike, the path), ``network``, ``loss``, figures of its
+        evaluation under their own names, those of its best epoch as ``validation ...``, and what it took.
+
+    Raises:
+        UsageError: a run is named twice.
+        CheckpointError: a run's files cannot be read.
+    """
+    paths = [run.path.resolve() for run in runs]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError("is named twice", where=path)
+    names = [path.name for path in paths]
+    rows = [
+        {"name": name if names.count(name) == 1 else str(run.path), **_figures_of(run)}
+        for name, run in zip(names, runs, strict=True)
+    ]
+    key = next((name for name in RANKED_BY if any(_known(row.get(name)) for row in rows)), None)
+    return sorted(rows, key=lambda row: -row[key] if key and _known(row.get(key)) else math.inf)
+
+
+def notes_on(rows: Sequence[Row]) -> list[str]:
+    """What a reader of a ranking must know: runs that were not judged, or were judged on other events."""
+    notes = []
+    judged = [row for row in rows if any(_known(row.get(name)) for name in RANKED_BY[:2])]
+    for row in rows:
+        if row not in judged:
+            notes.append(f"{row['name']} was not judged on test events: python tools/evaluate.py {row['path']}")
+    events = {tuple(row.get(name) for name in SAME_EVENTS) for row in judged}
+    if len(events) > 1:
+        notes.append("The runs were judged on different events: their figures are not of the same task.")
+    return notes
+
+
+def ranking_table(rows: Sequence[Row], brief: bool = False) -> TextTable:
+    """The ranking of :func:`compare_runs` as it is shown; ``brief`` fits a terminal."""
+    names = [name for name in (_BRIEF if brief else _RANKING) if any(_known(row.get(name)) for row in rows)]
+    texts = ("name",) if brief else ("name", "network")
+    return TextTable(
+        "runs, the best first",
+        ("", *(name.replace("name", "run") for name in texts), *(HEADINGS[name] for name in names)),
+        tuple(
+            (str(place), *(row[name] for name in texts), *(text_of(name, row.get(name)) for name in names))
+            for place, row in enumerate(rows, start=1)
+        ),
+    )
+
+
+def judged_table(run: RunDirectory) -> TextTable | None:
+    """A run beside the oracle and the baselines, as its evaluation found them; ``None`` before there is one."""
+    figures = _evaluation(run)
+    if not figures:
+        return None
+    methods = {name: own for name, own in figures.items() if name != "pattern"}
+    names = [name for name in _JUDGED if any(_known(own.get(name)) for own in methods.values())]
+    first = next(iter(methods.values()))
+    title = ", ".join(f"{first[name]:,} {name.replace('_', ' ')}" for name in SAME_EVENTS if first.get(name))
+    rows = [(HEADINGS[name], *(text_of(name, own.get(name)) for own in methods.values())) for name in names]
+    return TextTable(title, ("", *methods), tuple(rows))
+
+
+def text_of(name: str, value: Any) -> str:
+    """A figure as it is shown: shares in percent, counts whole; nothing where there is none."""
+    if not _known(value):
+        return ""
+    if name in _COUNTS:
+        return f"{value:,.0f}"
+    return f"{value:{_FORMATS.get(name, '.1%')}}"
+
+
+def _figures_of(run: RunDirectory) -> Row:
+    config, record = load_config(run.config_path), run.record
+    model = config.model
+    epochs = read_table(run.metrics_path) if run.metrics_path.is_file() else []
+    losses = [(row["validation_loss"], i) for i, row in enumerate(epochs) if _known(row.get("validation_loss"))]
+    best = epochs[min(losses)[1]] if losses else {}
+    validation = {f"validation {name}": best.get(name) for name in ("noise_removed_at_97", "exact_accuracy")}
+    judged = _evaluation(run).get("network", {})
+    return {
+        "path": str(run.path),
+        "network": f"{model.encoder.name}, {model.latent.name}, {model.decoder.name}",
+        "loss": config.train.loss.name,
+        **{name: value for name, value in judged.items() if isinstance(value, (int, float))},
+        **validation,
+        "validation_loss": best.get("validation_loss"),
+        "parameters": record.get("parameters"),
+        "epochs": len(epochs),
+        "seconds": sum(row["seconds"] for row in epochs if _known(row.get("seconds"))),
+    }
+
+
+def _evaluation(run: RunDirectory) -> Mapping[str, Any]:
+    return read_json(run.judged_path) if run.judged_path.is_file() else {}
+
+
+def _known(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
