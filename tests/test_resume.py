@@ -30,7 +30,7 @@ from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.terminal import Terminated
 from pointae.training.average import WeightAverage
-from pointae.training.checkpoint import GENERATIONS, load_checkpoint
+from pointae.training.checkpoint import GENERATIONS, checkpoint_of, give_up_after, load_checkpoint
 from pointae.training.gate import BatchGate
 from pointae.training.session import resume_run, train_run
 from pointae.training.stepper import Stepper
@@ -140,6 +140,30 @@ def test_resuming_a_finished_run_changes_nothing_and_more_epochs_add_to_it(tmp_p
 
 def test_only_the_newest_generations_are_kept(whole):
     assert list(whole.checkpoints()) == [4, 3][:GENERATIONS]
+
+
+def test_a_run_taken_back_to_an_epoch_goes_on_as_it_did(tmp_path, whole):
+    run = train_run(config_of(FIRST, "train.checkpoints=4"), tmp_path)
+    assert list(run.checkpoints()) == [4, 3, 2, 1]
+    resume_run(run.path, epoch=2)
+    assert_same(run, whole)
+    assert [row["epoch"] for row in rows_of(run)] == ["1", "2", "3", "4"]
+    assert run.record["resumed"][-1]["epoch"] == 2
+
+
+def test_what_was_after_the_epoch_is_given_up_only_when_the_run_goes_on(tmp_path, whole):
+    run = stopped_run(tmp_path)
+    last = max(run.checkpoints())
+    kept = ", ".join(map(str, sorted(run.checkpoints())))
+    with pytest.raises(CheckpointError, match=f"no checkpoint of epoch 99; it has those of: {kept}"):
+        resume_run(run.path, epoch=99)
+    with pytest.raises(CheckpointError, match="other settings"):
+        resume_run(run.path, ["train.learning_rate=0.5"], epoch=min(run.checkpoints()))
+    assert max(run.checkpoints()) == last
+    checkpoint = checkpoint_of(run, last)
+    give_up_after(run, last - 1)
+    assert last not in run.checkpoints()
+    assert checkpoint.epoch == last
 
 
 def test_a_run_of_which_no_epoch_ended_starts_over(tmp_path, whole, monkeypatch):

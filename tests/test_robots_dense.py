@@ -23,7 +23,7 @@ from pointae.nn.category_grid import kind_grid
 from pointae.nn.outputs import CategoryGrid
 from pointae.recover import generated_pattern
 from pointae.simulate import simulate_events
-from pointae.training.loop import make_loss
+from pointae.training.objective import make_loss
 
 SIZES = {
     "fc": 1_629_495, "conv": 1_825_285, "conv_pool": 1_825_285, "conv_skip": 2_001_158, "deep": 6_142_469,

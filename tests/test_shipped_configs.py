@@ -7,7 +7,7 @@ import torch
 
 from pointae.config_files import load_config
 from pointae.data.events import EventData
-from pointae.training.loop import make_loss
+from pointae.training.objective import make_loss
 from pointae.training.session import build_model
 
 SHIPPED = sorted(path for path in Path("configs").rglob("*.yaml") if "_base_" not in path.parts)

@@ -15,6 +15,7 @@ from pointae.metrics import cut_at_retention
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.training import loop
+from pointae.training.objective import Objective, make_loss
 from pointae.training.schedule import Schedule
 from pointae.training.session import build_model, train_run
 from pointae.weights import load_state
@@ -73,6 +74,19 @@ def test_two_runs_of_a_seed_are_the_same_to_the_bit(run, tmp_path):
     assert again.weights("last").read_bytes() == run.weights("last").read_bytes()
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 19])
+def test_one_cycle_takes_any_number_of_steps(steps):
+    optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], 0.1)
+    schedule = Schedule(optimiser, TrainSettings(schedule="one_cycle", learning_rate=0.1), steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(schedule.learning_rate)
+        optimiser.step()
+        schedule.after_step()
+    assert all(0 <= rate <= 0.1 for rate in rates)
+    assert max([*rates, schedule.learning_rate]) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "plateau"])
 def test_schedules_end_where_they_say(schedule):
     settings = TrainSettings(schedule=schedule, learning_rate=0.1)
@@ -97,8 +111,8 @@ def test_early_stopping_waits_for_patience_epochs(tmp_path):
 
 
 def test_a_separate_validation_loss_is_used_for_validation_alone():
-    train = loop.make_loss(small_config("train.validation_loss={name: mse}").train, validation=False)
-    validation = loop.make_loss(small_config("train.validation_loss={name: mse}").train, validation=True)
+    train = make_loss(small_config("train.validation_loss={name: mse}").train, validation=False)
+    validation = make_loss(small_config("train.validation_loss={name: mse}").train, validation=True)
     config = small_config()
     data = EventData(config.data, config.seed)
     batch = next(data.batches("train", 8))
@@ -115,15 +129,12 @@ def test_a_separate_validation_loss_is_used_for_validation_alone():
 def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_events(tmp_path, monkeypatch):
     calls = []
 
-    def broken(settings, validation):
-        def loss(prediction, batch):
-            calls.append(batch)
-            value = prediction.output.logits.mean()
-            return value * float("nan") if len(calls) == 3 else value
+    def broken(objective, prediction, batch):
+        calls.append(batch)
+        value = prediction.output.logits.mean()
+        return value * float("nan") if len(calls) == 3 else value
 
-        return loss
-
-    monkeypatch.setattr(loop, "make_loss", broken)
+    monkeypatch.setattr(Objective, "__call__", broken)
     with pytest.raises(errors.NonFiniteError) as caught:
         train_run(small_config(), tmp_path)
     assert caught.value.exit_code == 6

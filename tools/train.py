@@ -21,6 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--runs", default="runs", help="folder for run directories (default: runs)")
     parser.add_argument("--dry-run", action="store_true", help="build data and model, show them, and stop")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, e.g. runs/latest, by its own config")
+    parser.add_argument("--epoch", type=int, metavar="N", help="with --resume: go back to the end of epoch N")
     parser.add_argument("--force", action="store_true", help="with --resume: whatever settings or data have changed")
     options = parser.parse_intermixed_args(arguments)
     words = [word for word in (options.config, *options.overrides) if word is not None]
@@ -28,10 +29,10 @@ def main(arguments: Sequence[str]) -> None:
     if options.resume is not None:
         if options.dry_run or any("=" not in word for word in words):
             raise UsageError("--resume takes the run's own config", fix="leave the config and --dry-run out")
-        _resume(options.resume, words, options.force)
+        _resume(options.resume, words, options.force, options.epoch)
         return
-    if not words or options.force:
-        raise UsageError("--force is for --resume" if words else "which config?", fix="see --help")
+    if not words or options.force or options.epoch is not None:
+        raise UsageError("--force and --epoch are for --resume" if words else "which config?", fix="see --help")
     _train(words[0], words[1:], options.runs, options.dry_run)
 
 
@@ -52,11 +53,11 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
     _tell(train_run(config, runs, draw=draw_training, command=command))
 
 
-def _resume(path: str, overrides: Sequence[str], force: bool) -> None:
+def _resume(path: str, overrides: Sequence[str], force: bool, epoch: int | None) -> None:
     from pointae.training.session import resume_run
     from visual.training_plots import draw_training
 
-    _tell(resume_run(path, overrides, force, draw=draw_training))
+    _tell(resume_run(path, overrides, force, draw=draw_training, epoch=epoch))
 
 
 def _tell(run: RunDirectory) -> None:

@@ -38,8 +38,17 @@ class TrainSettings(Settings):
     validation_loss: LossSettings | None = None
     """``None``: the training loss."""
     kl_weight: Annotated[float, Field(ge=0)] = 1e-3
+    """Beta, of the Kullback-Leibler divergence of a variational latent."""
+    kl_schedule: Literal["constant", "warm_up", "cyclical"] = "constant"
+    """``warm_up``: beta rises over ``kl_period`` epochs; ``cyclical``: over the first half of each such period."""
+    kl_period: Positive = 10
+    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    """Nats of each latent dimension that cost nothing."""
     track_weight: Annotated[float, Field(ge=0)] = 0.03
     """Of the guessed tracks' negative log density in the loss, where the encoder guesses and the truth is known."""
+    alignment_weight: Annotated[float, Field(ge=0)] = 1e-3
+    """Of what keeps a PointNet's alignment near a rotation."""
+    optimiser: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
@@ -49,7 +58,11 @@ class TrainSettings(Settings):
     the last step's. ``None``: off."""
     precision: Literal["fp32", "bf16", "fp16", "fp64"] = "fp32"
     patience: Positive | None = None
-    """Epochs without a better validation loss before stopping; ``None``: never."""
+    """Epochs without a better validation loss, nor category F1 where there is one, before stopping; ``None``: never."""
+    best: Literal["loss", "f1"] = "loss"
+    """Which epoch's weights are the run's; those of the other, where there is one, are kept beside them."""
+    checkpoints: Annotated[int, Field(ge=2)] = 2
+    """Newest epochs that a run can be taken back to."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Count = 0
     """CPU threads; 0: as many as there are cores."""

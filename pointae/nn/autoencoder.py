@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pointae.config import ModelSettings
 from pointae.errors import unknown_name
@@ -40,11 +40,12 @@ DECODERS = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a forward pass gives: the decoder's output, the latent it was made from, guesses of the tracks if any."""
+    """What a forward pass gives: the output, the latent it was made from; guesses of tracks and alignments, if any."""
 
     output: Output
     latent: Latent
     tracks: TrackMixture | None = None
+    alignment: Tensor | None = None
 
 
 class Autoencoder(nn.Module):
@@ -70,7 +71,8 @@ class Autoencoder(nn.Module):
     def forward(self, hits: HitBatch) -> Prediction:
         encoding = self.encoder(hits)
         latent = self.latent(encoding.code)
-        return Prediction(self.decoder(latent.z, encoding.hit_features, hits), latent, encoding.tracks)
+        output = self.decoder(latent.z, encoding.hit_features, hits)
+        return Prediction(output, latent, encoding.tracks, encoding.alignment)
 
 
 def _class(kind: str, name: str, registry: dict[str, str]) -> Any:

@@ -22,7 +22,7 @@ from pointae.weights import tensor_digest
 SAMPLE = 16
 """Simulated events that are compared: a changed simulator changes all of them."""
 
-LATER = ("name", "train.patience", "evaluate.")
+LATER = ("name", "train.patience", "train.best", "train.checkpoints", "evaluate.")
 """Settings that leave the epochs so far as they are, by how they begin; they may change freely."""
 
 

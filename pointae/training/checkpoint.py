@@ -19,7 +19,7 @@ from pointae.weights import load_state, save_state
 
 FORMAT = "pointae-checkpoint"
 GENERATIONS = 2
-"""Checkpoints kept. The older goes only after the newer was read back whole."""
+"""Checkpoints kept at least. The older goes only after the newer was read back whole."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,13 @@ def named(part: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{part}.{name}": value for name, value in tensors.items()}
 
 
-def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
+def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint, generations: int = GENERATIONS) -> None:
     """Write a checkpoint, read it back, and only then let go of the oldest.
+
+    Args:
+        run: whose.
+        checkpoint: of the epoch that ended.
+        generations: newest ones that are kept.
 
     Raises:
         StorageError: it could not be written; those before are as they were.
@@ -61,7 +66,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
     # Later epochs are of a course that was given up, by falling back past a damaged checkpoint.
     course = [epoch for epoch in run.checkpoints() if epoch <= checkpoint.epoch]
     for epoch, old in run.checkpoints().items():
-        if epoch not in course[:GENERATIONS]:
+        if epoch not in course[:generations]:
             old.unlink(missing_ok=True)
 
 
@@ -82,6 +87,30 @@ def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
     if found or run.metrics_path.is_file():  # a row is written after its checkpoint
         raise CheckpointError("has no readable checkpoint to resume from", where=run.path, fix="train it anew")
     return None
+
+
+def checkpoint_of(run: RunDirectory, epoch: int) -> Checkpoint:
+    """The checkpoint of a given epoch.
+
+    Raises:
+        CheckpointError: it is not kept any more, or cannot be read.
+    """
+    found = run.checkpoints()
+    if epoch not in found:
+        kept = ", ".join(map(str, sorted(found))) or "none"
+        raise CheckpointError(
+            f"keeps no checkpoint of epoch {epoch}; it has those of: {kept}",
+            where=run.path,
+            fix="train.checkpoints says how many of the newest are kept",
+        )
+    tensors, facts = load_state(found[epoch], FORMAT)
+    return Checkpoint(epoch, tensors, facts)
+
+
+def give_up_after(run: RunDirectory, epoch: int) -> None:
+    """Let go of the checkpoints of later epochs: the run goes on from this one."""
+    for later in [path for number, path in run.checkpoints().items() if number > epoch]:
+        later.unlink(missing_ok=True)
 
 
 def _warn(run: RunDirectory, text: str) -> None:

@@ -30,8 +30,10 @@ class Schedule:
         if settings.schedule == "cosine":
             self.per_step = lr_scheduler.CosineAnnealingLR(optimiser, T_max=max(1, steps))
         elif settings.schedule == "one_cycle":
+            total = max(1, steps) + 1
+            rise = max(0.1, 2 / total)  # at least a step: of a rise of none torch divides by it
             self.per_step = lr_scheduler.OneCycleLR(
-                optimiser, settings.learning_rate, total_steps=max(1, steps) + 1, pct_start=0.1, cycle_momentum=False
+                optimiser, settings.learning_rate, total_steps=total, pct_start=rise, cycle_momentum=False
             )
         elif settings.schedule == "plateau":
             self.per_epoch = lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.2, patience=10)

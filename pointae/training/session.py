@@ -27,7 +27,7 @@ from pointae.terminal import console
 from pointae.thresholds import thresholds_by_retention
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
-from pointae.training.checkpoint import Checkpoint, load_checkpoint
+from pointae.training.checkpoint import Checkpoint, checkpoint_of, give_up_after, load_checkpoint
 from pointae.training.loop import OnEpoch, train
 from pointae.weights import fill_model, load_state, load_weights
 
@@ -86,7 +86,11 @@ def train_run(
 
 
 def resume_run(
-    path: str | Path, overrides: Sequence[str] = (), force: bool = False, draw: OnEpoch | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    force: bool = False,
+    draw: OnEpoch | None = None,
+    epoch: int | None = None,
 ) -> RunDirectory:
     """Go on with a run that was stopped, killed or finished, from its last whole checkpoint.
 
@@ -100,19 +104,21 @@ def resume_run(
             :func:`~pointae.training.agreement.check_agreement` for what may change.
         force: go on with other settings or data.
         draw: as for :func:`train_run`.
+        epoch: go back to its end and on from there; later epochs are given up. ``None``: the last one.
 
     Raises:
-        CheckpointError: no run, no whole checkpoint, or one of other settings or data.
+        CheckpointError: no checkpoint of that epoch, no run, no whole checkpoint, or one of other settings or data.
         KeyboardInterrupt, NonFiniteError, StorageError: as :func:`train_run`.
     """
     run = RunDirectory.open(path)
     config = load_config(run.config_path, overrides)
-    checkpoint = load_checkpoint(run)
+    checkpoint = load_checkpoint(run) if epoch is None else checkpoint_of(run, epoch)
     parts = _build(config)
     if checkpoint is None:
         start_parts(parts.model, config.train.start)
     else:
         forced = check_agreement(checkpoint, parts.origin, run, force)
+        give_up_after(run, checkpoint.epoch)
         run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
     run.write_config(dump_config(config))
     if overrides:  # without any, the recipe is what it was: a stop changes nothing

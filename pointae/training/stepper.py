@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ from pointae.weights import fill_model
 
 MAX_SKIPPED_STEPS = 20
 """Steps in a row that fp16 scaling may skip before the run is stopped."""
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": partial(torch.optim.AdamW, fused=True),
+    "adam": torch.optim.Adam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+    "rmsprop": torch.optim.RMSprop,
+}
+"""By the name that settings use."""
 
 Loss = Callable[[Prediction, Batch], Tensor]
 
@@ -55,7 +64,7 @@ class Stepper:
 
     def __post_init__(self) -> None:
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), rate, weight_decay=decay)
+        self.optimiser = OPTIMISERS[self.settings.optimiser](self.model.parameters(), lr=rate, weight_decay=decay)
         self.schedule = Schedule(self.optimiser, self.settings, self.steps)
         self.scaler = self.precision.scaler()
         self.average = None if self.settings.average is None else WeightAverage(self.model, self.settings.average)

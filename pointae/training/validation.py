@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from pointae.data.events import Batch, EventData
 from pointae.errors import ConfigError, NonFiniteError
-from pointae.losses import active_units, kl_divergence
+from pointae.losses import active_units, kl_divergence, total
 from pointae.metrics import DenoiseMetrics, RobotMetrics, cut_at_retention, output_histogram
 from pointae.nn.autoencoder import Prediction
 from pointae.precision import Precision
 from pointae.recover import generated_pattern, recover
-from pointae.training.stepper import Loss, to_device
+from pointae.training.history import Row
+from pointae.training.objective import Objective
+from pointae.training.stepper import to_device
 
-Row = dict[str, Any]
 FIGURES = (
     "noise_removed_at_97", "noise_removed_at_99", "roc_auc", "signal_retention", "noise_removed", "purity", "f1",
     "snr_db_in", "snr_db_out", "events", "signal_hits", "noise_hits", "signal_kept", "noise_kept",
@@ -89,9 +90,11 @@ class RobotJudge:
 
 @torch.no_grad()
 def validate(
-    model: nn.Module, data: EventData, loss: Loss, batch_size: int, precision: Precision
+    model: nn.Module, data: EventData, loss: Objective, batch_size: int, precision: Precision
 ) -> tuple[Row, list[Row]]:
     """Loss and figures over all validation events, and the histogram of raw outputs.
+
+    Of a loss of several parts each is told raw and, as ``..._scaled``, as it enters the sum.
 
     Raises:
         NonFiniteError: the loss is not finite.
@@ -99,17 +102,24 @@ def validate(
     """
     model.eval()
     judge: Judge = RobotJudge() if data.robots else HitJudge()
-    total, count = 0.0, 0
+    sums = {"loss": 0.0}
+    count = 0
     for batch in data.batches("validation", batch_size):
         batch = to_device(batch, precision)
         with precision.autocast():
             prediction = model(batch.hits)
-        total += float(loss(prediction, batch)) * batch.hits.batch_size
+        parts = loss.parts(prediction, batch)
+        told = {"loss": total(parts)}
+        for name, part in parts.items() if len(parts) > 1 else ():
+            told |= {name: part.raw, f"{name}_scaled": part.scaled}
+        for name, value in told.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * batch.hits.batch_size
         count += batch.hits.batch_size
         judge.update(batch, prediction)
-    if not math.isfinite(total):
+    if not math.isfinite(sums["loss"]):
         raise NonFiniteError("the validation loss is not finite", fix="try a lower train.learning_rate")
-    return {"validation_loss": total / max(1, count), **judge.figures()}, judge.outputs()
+    means = {f"validation_{name}": value / max(1, count) for name, value in sums.items()}
+    return {**means, **judge.figures()}, judge.outputs()
 
 
 def in_words(row: Row) -> str:

@@ -12,7 +12,7 @@ import torch
 from pointae.config import Config
 from pointae.data.events import EventData, Split
 from pointae.precision import choose_precision
-from pointae.training.loop import make_loss
+from pointae.training.objective import make_loss
 from pointae.training.session import build_model
 from pointae.training.stepper import to_device
 
