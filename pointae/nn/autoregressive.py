@@ -196,12 +196,15 @@ class _CellHead(nn.Module):
         )
 
     def forward(self, h: Tensor, coords: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total, chosen = 0.0, []
+        total = _wide(h.new_zeros(len(h)))
+        chosen: list[Tensor] = []
         for axis in range(3):
             hidden = self.enter[axis](h)
             for before in range(axis):
                 told = chosen[before] if coords is None else coords[:, before].long()
-                hidden = hidden + self.known[before][axis - before - 1](told)
+                tables = self.known[before]
+                assert isinstance(tables, nn.ModuleList)
+                hidden = hidden + tables[axis - before - 1](told)
             logits = _wide(self.leave[axis](F.gelu(hidden)))
             chosen.append(logits.argmax(1))
             bins = chosen[axis] if coords is None else coords[:, axis].long()
