@@ -80,17 +80,37 @@ def test_hits_that_share_a_cell_stay_hits():
     torch.testing.assert_close(features, features[:1].expand(4, -1))
 
 
-@pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
-def test_weights_move_between_engines():
-    ours, theirs = encoder(), encoder(engine="spconv")
+@pytest.mark.parametrize(
+    "engine",
+    ["dense", pytest.param("spconv", marks=pytest.mark.skipif(not is_installed("spconv"), reason="not installed"))],
+)
+@pytest.mark.parametrize("chosen", [{}, {"kernel_size": (3, 1, 5), "dilation": (1, 2, 2)}])
+def test_weights_move_between_engines(engine, chosen):
+    ours, theirs = encoder(**chosen), encoder(engine=engine, **chosen)
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter)
     theirs.load_state_dict(ours.state_dict())
     hits = random_hits([230, 0, 400])
     a, b = ours(hits), theirs(hits)
-    assert (ours.engine, theirs.engine) == ("torch", "spconv")
+    assert (ours.engine, theirs.engine) == ("torch", engine)
     assert (a.code - b.code).abs().max() <= 1e-5 * a.code.abs().max()
     assert (a.hit_features - b.hit_features).abs().max() <= 1e-5 * a.hit_features.abs().max()
+
+
+@pytest.mark.parametrize("down", ["max", "mean"])
+def test_pooling_instead_of_strided_convolutions(down):
+    model, convolving = encoder(down=down), encoder()
+    encoding = model(random_hits([230, 0, 1]))
+    encoding.hit_features.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.unet.parameters())
+    assert set(convolving.state_dict()) - set(model.state_dict()) == {
+        f"unet.{inner}down.{name}" for inner in ("", "inner.") for name in ("weight", "bias")
+    }
+
+
+def test_an_even_kernel_is_refused():
+    with pytest.raises(ConfigError, match="odd sizes"):
+        encoder(kernel_size=(2, 3, 3))(random_hits([5]))
 
 
 def test_strides_need_not_be_three_nor_divide_the_grid():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pointae.errors import ComponentError, ConfigError
+from pointae.errors import ComponentError, ConfigError, DataError
 from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.sparse.engines import ENGINES, build_levels, resolve_engine
@@ -19,10 +20,10 @@ from pointae.nn.sparse.kernel_maps import KernelMap
 from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
 from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.optional import is_installed
-from pointae.voxels import VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
+from pointae.voxels import Triple, VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
 
 needs_spconv = pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
-engines = pytest.mark.parametrize("engine", ["torch", pytest.param("spconv", marks=needs_spconv)])
+engines = pytest.mark.parametrize("engine", ["torch", "dense", pytest.param("spconv", marks=needs_spconv)])
 C_IN, C_MID, C_OUT = 3, 4, 2
 
 
@@ -35,10 +36,10 @@ def random_voxels(shape, batch_size, num_hits, seed=0, dtype=torch.float32) -> V
 
 
 @st.composite
-def events(draw) -> tuple[VoxelBatch, tuple[int, int, int], tuple[int, int, int]]:
-    """Voxels of 1 to 8 events, some empty, often at borders; a kernel and a ratio."""
+def events(draw) -> tuple[VoxelBatch, Triple, Triple, Triple]:
+    """Voxels of 1 to 400 events, some empty, often at borders, of hits that may share one; kernel, ratio, dilation."""
     shape = draw(st.tuples(*[st.integers(1, 9)] * 3))
-    batch_size = draw(st.integers(1, 8))
+    batch_size = draw(st.one_of(st.integers(1, 8), st.integers(9, 400)))
     along = [st.one_of(st.sampled_from([0, bins - 1]), st.integers(0, bins - 1)) for bins in shape]
     rows = draw(st.lists(st.tuples(st.integers(0, batch_size - 1), *along), max_size=60))
     cells = torch.tensor(rows, dtype=torch.int32).reshape(-1, 4)
@@ -46,7 +47,8 @@ def events(draw) -> tuple[VoxelBatch, tuple[int, int, int], tuple[int, int, int]
     features = torch.randn(len(rows), C_IN, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
     kernel = draw(st.sampled_from([(3, 3, 3), (1, 1, 1), (1, 3, 5), (5, 1, 3)]))
     ratio = draw(st.sampled_from([(2, 2, 2), (1, 2, 3), (4, 1, 1), (3, 3, 4)]))
-    return voxelize(hits, features)[0], kernel, ratio
+    dilation = draw(st.sampled_from([(1, 1, 1), (1, 1, 1), (2, 1, 3), (1, 2, 4)]))
+    return voxelize(hits, features)[0], kernel, ratio, dilation
 
 
 def weights(kernel, ratio, dtype=torch.float32) -> list[Tensor]:
@@ -55,17 +57,52 @@ def weights(kernel, ratio, dtype=torch.float32) -> list[Tensor]:
     return [torch.randn(shape, generator=draw, dtype=dtype) for shape in shapes]
 
 
-def run(engine, voxels, kernel, ratio) -> list[Tensor]:
+def run(engine, voxels, kernel, ratio, dilation=(1, 1, 1)) -> list[Tensor]:
     """submanifold -> down -> up, then gradients of random projections with respect to all inputs."""
+    level = build_levels(engine, voxels, [ratio], kernel, dilation)[0]
+    return outputs_and_gradients(voxels, kernel, ratio, level.submanifold, level.down, level.up)
+
+
+def outputs_and_gradients(voxels, kernel, ratio, submanifold, down, up) -> list[Tensor]:
     leaves = [t.clone().requires_grad_() for t in (voxels.features, *weights(kernel, ratio, voxels.features.dtype))]
-    level = build_levels(engine, voxels, [ratio], kernel)[0]
-    same = level.submanifold(leaves[0], leaves[1])
-    down = level.down(same, leaves[2])
-    up = level.up(down, leaves[3])
+    same = submanifold(leaves[0], leaves[1])
+    coarse = down(same, leaves[2])
+    fine = up(coarse, leaves[3])
     draw = torch.Generator().manual_seed(3)
-    grads = [torch.randn(t.shape, generator=draw, dtype=t.dtype) for t in (same, down, up)]
-    torch.autograd.backward([same, down, up], grads)
-    return [same, down, up, *(leaf.grad for leaf in leaves)]
+    grads = [torch.randn(t.shape, generator=draw, dtype=t.dtype) for t in (same, coarse, fine)]
+    torch.autograd.backward([same, coarse, fine], grads)
+    return [same, coarse, fine, *(leaf.grad for leaf in leaves)]
+
+
+def by_conv3d(voxels, kernel, ratio, dilation=(1, 1, 1)) -> list[Tensor]:
+    """The same by convolutions of the whole grid, read at the occupied voxels."""
+    indices, shape = voxels.indices, voxels.spatial_shape
+    whole = [-(-bins // step) * step for bins, step in zip(shape, ratio, strict=True)]
+    coarse = torch.unique(indices.div(indices.new_tensor([1, *ratio]), rounding_mode="floor"), dim=0)
+
+    def volume(features: Tensor, indices: Tensor, shape) -> Tensor:
+        return to_dense(VoxelBatch(indices, features, tuple(shape), voxels.batch_size))
+
+    def at(volume: Tensor, indices: Tensor) -> Tensor:
+        b, x, y, t = indices.long().unbind(1)
+        return volume[b, :, x, y, t]
+
+    def filters(weight: Tensor, size) -> Tensor:  # (K, C_in, C_out) -> conv3d's (C_out, C_in, x, y, t)
+        return weight.view(*size, *weight.shape[1:]).permute(4, 3, 0, 1, 2)
+
+    def submanifold(features: Tensor, weight: Tensor) -> Tensor:
+        padding = [size // 2 * step for size, step in zip(kernel, dilation, strict=True)]
+        dense = volume(features, indices, shape)
+        return at(F.conv3d(dense, filters(weight, kernel), padding=padding, dilation=dilation), indices)
+
+    def down(features: Tensor, weight: Tensor) -> Tensor:
+        return at(F.conv3d(volume(features, indices, whole), filters(weight, ratio), stride=ratio), coarse)
+
+    def up(features: Tensor, weight: Tensor) -> Tensor:
+        dense = volume(features, coarse, [bins // step for bins, step in zip(whole, ratio, strict=True)])
+        return at(F.conv_transpose3d(dense, filters(weight, ratio).transpose(0, 1), stride=ratio), indices)
+
+    return outputs_and_gradients(voxels, kernel, ratio, submanifold, down, up)
 
 
 def assert_agree(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e-5) -> None:
@@ -76,38 +113,67 @@ def assert_agree(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e
 
 
 @engines
-@pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 5)])
-def test_equals_dense_convolutions_at_the_occupied_voxels(engine, kernel):
-    shape, ratio = (7, 6, 9), (2, 3, 2)  # 7 and 9 leave a partial last voxel
-    voxels = random_voxels(shape, 3, 150)
-    same, down, up, *_ = run(engine, voxels, kernel, ratio)
-    w_same, w_down, w_up = weights(kernel, ratio)
-
-    def at(volume: Tensor, indices: Tensor) -> Tensor:
-        b, x, y, t = indices.long().unbind(1)
-        return volume[b, :, x, y, t]
-
-    def filters(weight: Tensor, size) -> Tensor:  # (K, C_in, C_out) -> conv3d's (C_out, C_in, x, y, t)
-        return weight.view(*size, *weight.shape[1:]).permute(4, 3, 0, 1, 2)
-
-    dense = F.conv3d(to_dense(voxels), filters(w_same, kernel), padding=[k // 2 for k in kernel])
-    assert_agree([same], [at(dense, voxels.indices)])
-    # The dense volume of submanifold outputs only: elsewhere there is nothing to sum.
-    padded = F.pad(to_dense(voxels.replace_features(same)), [0, 1, 0, 0, 0, 1])
-    dense = F.conv3d(padded, filters(w_down, ratio), stride=ratio)
-    coarse = build_levels(engine, voxels, [ratio], kernel)[1]
-    assert coarse.spatial_shape == tuple(dense.shape[2:])
-    assert_agree([down], [at(dense, coarse.indices)])
-    active = to_dense(VoxelBatch(coarse.indices, down, coarse.spatial_shape, 3))
-    dense = F.conv_transpose3d(active, filters(w_up, ratio).transpose(0, 1), stride=ratio)
-    assert_agree([up], [at(dense, voxels.indices)])
+@pytest.mark.parametrize(("kernel", "dilation"), [((3, 3, 3), (1, 1, 1)), ((1, 3, 5), (1, 2, 1))])
+def test_equals_dense_convolutions_at_the_occupied_voxels(engine, kernel, dilation):
+    ratio = (2, 3, 2)
+    voxels = random_voxels((7, 6, 9), 3, 150)  # 7 and 9 leave a partial last voxel
+    assert_agree(run(engine, voxels, kernel, ratio, dilation), by_conv3d(voxels, kernel, ratio, dilation))
 
 
-@needs_spconv
-@settings(max_examples=60, deadline=None)
-@given(events())
-def test_engines_agree_in_outputs_and_gradients(drawn):
-    assert_agree(run("spconv", *drawn), run("torch", *drawn))
+@engines
+@settings(max_examples=25, deadline=None)
+@given(drawn=events())
+def test_drawn_events_agree_with_dense_convolutions(engine, drawn):
+    assert_agree(run(engine, *drawn), by_conv3d(*drawn))
+
+
+def test_places_of_a_table_that_many_keys_share_hide_none(monkeypatch):
+    monkeypatch.setattr("pointae.nn.sparse.neighbours.CELLS_A_VOXEL", 0)  # all keys in very few places
+    voxels = random_voxels((5, 6, 7), 4, 300)
+    assert_agree(run("torch", voxels, (3, 3, 3), (2, 2, 2)), by_conv3d(voxels, (3, 3, 3), (2, 2, 2)))
+
+
+@pytest.mark.parametrize("reduce", ["amax", "mean"])
+def test_pooling_equals_that_of_the_hits_of_each_coarse_voxel(reduce):
+    voxels = random_voxels((7, 6, 9), 3, 150)
+    level, coarse = build_levels("torch", voxels, [(2, 3, 2)])
+    pooled = level.pool(voxels.features, reduce)
+    owner = voxels.indices.div(torch.tensor([1, 2, 3, 2]), rounding_mode="floor")
+    for row, cell in zip(pooled, coarse.indices, strict=True):
+        own = voxels.features[(owner == cell).all(1)]
+        torch.testing.assert_close(row, own.amax(0) if reduce == "amax" else own.mean(0))
+    none = random_voxels((5, 6, 7), 2, 0)
+    assert build_levels("torch", none, [(2, 2, 2)])[0].pool(none.features, reduce).shape == (0, C_IN)
+
+
+def test_dense_volumes_that_are_too_large_are_refused_before_they_are_made():
+    voxels = random_voxels(torch_geometry().spatial_shape, 400, 12_000)
+    with pytest.raises(DataError, match=r"400 events on 88 x 128 x 1000 voxels would need [\d.,]+ GB") as caught:
+        run("dense", voxels, (3, 3, 3), (2, 2, 2))
+    assert "engine 'torch'" in str(caught.value)
+
+
+def test_a_dense_box_is_no_larger_than_its_voxels_need():
+    far = random_voxels(torch_geometry().spatial_shape, 2, 40)
+    cells = far.indices % torch.tensor([2, 3, 4, 5]) + torch.tensor([0, 80, 120, 990])  # a corner of 11 million cells
+    cells = torch.unique(cells.int(), dim=0)
+    voxels = VoxelBatch(cells, torch.randn(len(cells), C_IN), far.spatial_shape, 2)
+    drawn = voxels, (3, 3, 3), (2, 2, 2)
+    assert_agree(run("dense", *drawn), run("torch", *drawn))
+
+
+def by_looking_up(voxels, kernel) -> Tensor:
+    """Submanifold convolution voxel by voxel, its neighbours looked up in a dictionary."""
+    rows = {tuple(cell): row for row, cell in enumerate(voxels.indices.tolist())}
+    weight = weights(kernel, (1, 1, 1))[0]
+    out = torch.zeros(len(rows), C_MID)
+    steps = list(product(*[range(-(size // 2), size // 2 + 1) for size in kernel]))
+    for (b, x, y, t), row in rows.items():
+        for offset, (dx, dy, dt) in enumerate(steps):
+            source = rows.get((b, x + dx, y + dy, t + dt))
+            if source is not None:
+                out[row] += voxels.features[source] @ weight[offset]
+    return out
 
 
 @needs_spconv
@@ -123,6 +189,7 @@ def test_engines_agree_at_batch_400_on_the_full_grid():
     kernel, ratio = (3, 3, 3), (2, 2, 4)
     together = run("spconv", voxels, kernel, ratio)
     assert_agree(together, run("torch", voxels, kernel, ratio))
+    assert_agree([by_looking_up(voxels, kernel)], together[:1])
     for engine in ("spconv", "torch"):
         alone = []
         for event in range(400):
@@ -230,4 +297,4 @@ def test_wrong_levels_are_refused():
         build_levels("auto", voxels)
     with pytest.raises(ConfigError, match="no coarser"):
         build_levels("torch", voxels)[0].down(voxels.features, torch.ones(8, C_IN, 1))
-    assert set(ENGINES) == {"torch", "spconv"}
+    assert set(ENGINES) == {"torch", "spconv", "dense"}

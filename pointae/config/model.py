@@ -82,7 +82,13 @@ class SparseSettings(HitEmbeddingSettings):
     channels: Positive = 32
     strides: Annotated[list[Stride], Field(min_length=1)] = [(4, 4, 32), (8, 8, 64), (16, 16, 128)]
     """Voxel size of each level, finest first; each a multiple of the one before."""
-    engine: Literal["auto", "torch", "spconv"] = "auto"
+    kernel_size: Stride = (3, 3, 3)
+    """Voxels along each axis that a convolution within a level sees, odd."""
+    dilation: Stride = (1, 1, 1)
+    """Voxels from one place of that kernel to the next."""
+    down: Literal["conv", "max", "mean"] = "conv"
+    """How voxels gather into those of the next level."""
+    engine: Literal["auto", "torch", "spconv", "dense"] = "auto"
 
 
 class Dense2dSettings(Settings):

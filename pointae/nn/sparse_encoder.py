@@ -15,9 +15,9 @@ from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import pooled
 from pointae.nn.sparse.engines import build_levels, resolve_engine
-from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
+from pointae.nn.sparse.layers import DownConv, DownPool, ResidualBlock, UpConv
 from pointae.nn.sparse.levels import Level
-from pointae.voxels import Triple, voxelize
+from pointae.voxels import Triple, VoxelBatch, voxelize
 
 
 class SparseEncoder(nn.Module):
@@ -31,7 +31,7 @@ class SparseEncoder(nn.Module):
     matters.
 
     Args:
-        settings: channels, strides of the levels, engine.
+        settings: channels, strides of the levels, kernel, engine.
         geometry: the detector's grid.
         code_size: D.
         in_features: C of ``hits.features``.
@@ -55,7 +55,8 @@ class SparseEncoder(nn.Module):
         self.engine, self.engine_reason = resolve_engine(settings.engine)
         self.embedding = HitEmbedding(geometry, in_features, channels, settings.categories, settings.ranks)
         self.in_cell = nn.Linear(3, channels, bias=False)
-        self.unet = SparseUNet(channels, self.ratios)
+        self.kernel_size, self.dilation = settings.kernel_size, settings.dilation
+        self.unet = SparseUNet(channels, self.ratios, settings.kernel_size, settings.down)
         self.to_hits = nn.Linear(channels, channels)
         self.norm = nn.LayerNorm(channels)
         self.to_code = nn.Linear(2 * channels, code_size)
@@ -64,10 +65,13 @@ class SparseEncoder(nn.Module):
         offsets = cell_offsets(hits, self.stride, self.in_cell.weight.dtype)
         h = self.embedding(hits) + self.in_cell(offsets)  # (N, C)
         voxels, voxel_of_hit = voxelize(hits, h, self.stride)  # M voxels
-        levels = build_levels(self.engine, voxels, self.ratios)
-        v = self.unet(voxels.features, levels)  # (M, C)
+        v = self.unet(voxels.features, self.levels(voxels))  # (M, C)
         h = self.norm(h + self.to_hits(v).index_select(0, voxel_of_hit))
         return Encoding(self.to_code(pooled(h, hits)), h)
+
+    def levels(self, voxels: VoxelBatch) -> list[Level]:
+        """The levels that the network's convolutions work on, finest first."""
+        return build_levels(self.engine, voxels, self.ratios, self.kernel_size, self.dilation)
 
 
 class SparseUNet(nn.Module):
@@ -76,20 +80,28 @@ class SparseUNet(nn.Module):
     What goes down, and what comes out at the bottom, is normalised: without that the straight
     ways add up and training diverges.
 
+    Args:
+        channels: C.
+        ratios: of each level to the next.
+        kernel_size: of the convolutions within a level.
+        down: ``"conv"``, or ``"max"`` or ``"mean"`` for pooling.
+
     Shapes:
         (M, C) -> (M, C) on its finest level.
     """
 
-    def __init__(self, channels: int, ratios: list[Triple]) -> None:
+    def __init__(
+        self, channels: int, ratios: list[Triple], kernel_size: Triple = (3, 3, 3), down: str = "conv"
+    ) -> None:
         super().__init__()
-        self.enter = ResidualBlock(channels)
+        self.enter = ResidualBlock(channels, kernel_size)
         self.norm = nn.LayerNorm(channels)
         self.has_inner = bool(ratios)
         if ratios:
-            self.down = DownConv(channels, channels, ratios[0])
-            self.inner = SparseUNet(channels, ratios[1:])
+            self.down = DownConv(channels, channels, ratios[0]) if down == "conv" else DownPool(down)
+            self.inner = SparseUNet(channels, ratios[1:], kernel_size, down)
             self.up = UpConv(channels, channels, ratios[0])
-            self.leave = ResidualBlock(channels)
+            self.leave = ResidualBlock(channels, kernel_size)
 
     def forward(self, h: Tensor, levels: list[Level]) -> Tensor:
         level, *coarser = levels

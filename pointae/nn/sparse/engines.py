@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 
 from pointae.errors import ComponentError, ConfigError, unknown_name
+from pointae.nn.sparse.dense_engine import DenseLevel
 from pointae.nn.sparse.levels import Coarsening, Level
 from pointae.nn.sparse.spconv_engine import SpconvLevel
 from pointae.nn.sparse.torch_engine import TorchLevel
 from pointae.optional import require
 from pointae.voxels import Triple, VoxelBatch
 
-ENGINES: dict[str, type[Level]] = {"torch": TorchLevel, "spconv": SpconvLevel}
+ENGINES: dict[str, type[Level]] = {"torch": TorchLevel, "spconv": SpconvLevel, "dense": DenseLevel}
 """Engines known by name; naming one imports nothing."""
 
 
@@ -46,7 +47,11 @@ def resolve_engine(name: str) -> tuple[str, str]:
 
 
 def build_levels(
-    engine: str, voxels: VoxelBatch, ratios: Sequence[Triple] = (), kernel_size: Triple = (3, 3, 3)
+    engine: str,
+    voxels: VoxelBatch,
+    ratios: Sequence[Triple] = (),
+    kernel_size: Triple = (3, 3, 3),
+    dilation: Triple = (1, 1, 1),
 ) -> list[Level]:
     """The levels of a batch, finest first, for all layers of a network.
 
@@ -55,6 +60,7 @@ def build_levels(
         voxels: M voxels of the finest level.
         ratios: of each level to the next; one level more than ratios is built.
         kernel_size: of the submanifold convolutions, odd along each axis.
+        dilation: voxels from one place of their kernel to the next.
 
     Raises:
         ConfigError: an unknown engine or an even kernel.
@@ -67,7 +73,7 @@ def build_levels(
     levels = []
     for ratio in ratios:
         coarsening = Coarsening.build(indices, shape, ratio)
-        levels.append(ENGINES[engine](indices, shape, voxels.batch_size, kernel_size, coarsening))
+        levels.append(ENGINES[engine](indices, shape, voxels.batch_size, kernel_size, dilation, coarsening))
         indices, shape = coarsening.indices, coarsening.spatial_shape
-    levels.append(ENGINES[engine](indices, shape, voxels.batch_size, kernel_size, None))
+    levels.append(ENGINES[engine](indices, shape, voxels.batch_size, kernel_size, dilation, None))
     return levels

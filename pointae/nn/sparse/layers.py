@@ -54,6 +54,21 @@ class DownConv(SparseConv):
         return level.down(features, self.weight) + self.bias
 
 
+class DownPool(nn.Module):
+    """To the next coarser level by the largest or the mean of its voxels: (M, C) -> (M', C).
+
+    Args:
+        reduce: ``"max"`` or ``"mean"``.
+    """
+
+    def __init__(self, reduce: str) -> None:
+        super().__init__()
+        self.reduce = {"max": "amax", "mean": "mean"}[reduce]
+
+    def forward(self, features: Tensor, level: Level) -> Tensor:
+        return level.pool(features, self.reduce)
+
+
 class UpConv(SparseConv):
     """From the next coarser level back to this one's voxels: (M', C_in) -> (M, C_out)."""
 

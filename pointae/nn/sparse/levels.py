@@ -55,6 +55,7 @@ class Level(ABC):
         spatial_shape: (X, Y, T) of this level.
         batch_size: B.
         kernel_size: of the submanifold convolution, odd.
+        dilation: voxels from one place of that kernel to the next.
         coarsening: the way to the next level; ``None`` on the coarsest.
     """
 
@@ -64,12 +65,14 @@ class Level(ABC):
         spatial_shape: Triple,
         batch_size: int,
         kernel_size: Triple,
+        dilation: Triple,
         coarsening: Coarsening | None,
     ) -> None:
         self.indices = indices
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
         self.kernel_size = kernel_size
+        self.dilation = dilation
         self.coarsening = coarsening
 
     @property
@@ -93,9 +96,22 @@ class Level(ABC):
         """(B,) int64, voxels of each event."""
         return torch.bincount(self.batch, minlength=self.batch_size)
 
+    def pool(self, features: Tensor, reduce: str) -> Tensor:
+        """Largest or mean of the occupied voxels of each coarser one: (M, C) -> (M', C).
+
+        The same for every engine: there is nothing to multiply.
+
+        Args:
+            features: (M, C).
+            reduce: ``"amax"`` or ``"mean"``.
+        """
+        rows = self.next.parent[:, None].expand_as(features)
+        pooled = features.new_zeros(len(self.next.indices), features.shape[1])
+        return pooled.scatter_reduce(0, rows, features, reduce, include_self=False)
+
     @abstractmethod
     def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
-        """``out[i] = sum_k features[i + offset_k] @ weight[k]`` over occupied neighbours.
+        """``out[i] = sum_k features[i + dilation * offset_k] @ weight[k]`` over occupied neighbours.
 
         Args:
             features: (M, C_in).

@@ -3,7 +3,8 @@
 What is guarded against, all seen with spconv 2.3.6: on the CPU its hash of int32 mixes events once
 batch x volume passes 2^31, so large batches go in pieces; rows of a strided convolution come in
 any order, so they are matched by key; a partial last voxel is dropped, so the grid is rounded up;
-an empty batch raises; bfloat16 raises, so the weights' dtype is used whatever the autocast.
+an empty batch raises; bfloat16 raises, as does float16 on a CPU: there the weights' dtype is used
+whatever the autocast.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ MAX_CELLS = 2**31 - 1
 """Cells, over all events, that one call of spconv tells apart."""
 
 
+MOST_IMPLICIT = 128
+"""Offsets of a kernel up to which spconv itself takes the implicit GEMM."""
+
+
 class _Piece(NamedTuple):
     """The pairs of some events of a batch.
 
@@ -34,14 +39,42 @@ class _Piece(NamedTuple):
 
     fine: slice
     coarse: slice
-    pairs: Tensor
-    counts: Tensor
+    pairs: _Native | _Implicit
     order: Tensor | None = None
     rank: Tensor | None = None
 
 
+class _Native(NamedTuple):
+    """Gather, product and scatter offset by offset: on a CPU, or of a large kernel."""
+
+    pairs: Tensor
+    counts: Tensor
+
+    def convolve(self, spconv: Any, kind: str, features: Tensor, filters: Tensor, num_out: int) -> Tensor:
+        names = {"submanifold": "indice_subm_conv", "down": "indice_conv", "up": "indice_inverse_conv"}
+        function = getattr(spconv.functional, names[kind])
+        return function(features, filters, self.pairs, self.counts, num_out, spconv.ConvAlgo.Native)
+
+
+class _Implicit(NamedTuple):
+    """All offsets in one kernel, on a GPU: of each direction the pairs, masks of offsets, and the order by mask."""
+
+    pairs: tuple[Tensor, Tensor]
+    masks_by_row: tuple[list[Tensor], list[Tensor]]
+    orders: tuple[list[Tensor], list[Tensor]]
+    masks: list[Any]
+
+    def convolve(self, spconv: Any, kind: str, features: Tensor, filters: Tensor, num_out: int) -> Tensor:
+        # The inverse convolution goes the other way through the same pairs.
+        ways = [way[::-1] if kind == "up" else way for way in (self.pairs, self.masks_by_row, self.orders)]
+        both = [tensor for way in ways for tensor in way]
+        return spconv.functional.implicit_gemm(
+            features, filters, *both, num_out, self.masks, True, kind == "submanifold"
+        )
+
+
 class SpconvLevel(Level):
-    """spconv's native algorithm, on CPU and GPU; see :class:`Level`.
+    """spconv's native algorithm on a CPU, its implicit GEMM on a GPU; see :class:`Level`.
 
     Raises:
         ComponentError: spconv is missing, or a single event has too many cells for it.
@@ -53,29 +86,30 @@ class SpconvLevel(Level):
         spatial_shape: Triple,
         batch_size: int,
         kernel_size: Triple,
+        dilation: Triple,
         coarsening: Coarsening | None,
     ) -> None:
-        super().__init__(indices, spatial_shape, batch_size, kernel_size, coarsening)
+        super().__init__(indices, spatial_shape, batch_size, kernel_size, dilation, coarsening)
         self._spconv = require("spconv.pytorch", extra="gpu")
 
     def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             rows = features[piece.fine]
-            return self._run("indice_subm_conv", rows, filters, piece, len(rows))
+            return piece.pairs.convolve(self._spconv, "submanifold", rows, filters, len(rows))
 
         return self._convolve(convolve, self._neighbours, features, weight, self.kernel_size)
 
     def down(self, features: Tensor, weight: Tensor) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             count = piece.coarse.stop - piece.coarse.start
-            return self._run("indice_conv", features[piece.fine], filters, piece, count)[piece.order]
+            return piece.pairs.convolve(self._spconv, "down", features[piece.fine], filters, count)[piece.order]
 
         return self._convolve(convolve, self._children, features, weight, self.next.ratio)
 
     def up(self, features: Tensor, weight: Tensor) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             count = piece.fine.stop - piece.fine.start
-            return self._run("indice_inverse_conv", features[piece.coarse][piece.rank], filters, piece, count)
+            return piece.pairs.convolve(self._spconv, "up", features[piece.coarse][piece.rank], filters, count)
 
         return self._convolve(convolve, self._children, features, weight, self.next.ratio)
 
@@ -89,23 +123,21 @@ class SpconvLevel(Level):
     ) -> Tensor:
         if not pieces:
             return features @ weight.sum(0)  # no rows, but a way for the gradients
-        filters = weight.unflatten(0, kernel_size).permute(4, 0, 1, 2, 3).contiguous()  # spconv's own layout
+        filters = weight.unflatten(0, kernel_size).permute(4, 0, 1, 2, 3)  # spconv's own layout
+        dtype = _arithmetic(weight)
+        features, filters = features.to(dtype), filters.to(dtype).contiguous()
         with torch.autocast(features.device.type, enabled=False):
-            return torch.cat([convolve(features.to(weight.dtype), filters, piece) for piece in pieces])
-
-    def _run(self, operation: str, features: Tensor, filters: Tensor, piece: _Piece, num_out: int) -> Tensor:
-        function = getattr(self._spconv.functional, operation)
-        return function(features, filters, piece.pairs, piece.counts, num_out, self._spconv.ConvAlgo.Native)
+            return torch.cat([convolve(features, filters, piece) for piece in pieces])
 
     @cached_property
     def _neighbours(self) -> list[_Piece]:
-        padding = [size // 2 for size in self.kernel_size]
+        padding = [size // 2 * step for size, step in zip(self.kernel_size, self.dilation, strict=True)]
         pieces = []
         for fine, coarse, indices, events in self._split(self.spatial_shape):
-            _, pairs, counts = self._pairs(
-                indices, events, self.spatial_shape, self.kernel_size, (1, 1, 1), padding, subm=True
+            _, pairs = self._pairs(
+                indices, events, self.spatial_shape, self.kernel_size, (1, 1, 1), padding, self.dilation, subm=True
             )
-            pieces.append(_Piece(fine, coarse, pairs, counts))
+            pieces.append(_Piece(fine, coarse, pairs))
         return pieces
 
     @cached_property
@@ -114,11 +146,11 @@ class SpconvLevel(Level):
         whole = (coarse_grid[0] * ratio[0], coarse_grid[1] * ratio[1], coarse_grid[2] * ratio[2])
         pieces = []
         for fine, coarse, indices, events in self._split(whole):
-            out, pairs, counts = self._pairs(indices, events, whole, ratio, ratio, [0, 0, 0], subm=False)
+            out, pairs = self._pairs(indices, events, whole, ratio, ratio, [0, 0, 0], (1, 1, 1), subm=False)
             order = torch.argsort(pack_keys(out, coarse_grid))
             if not torch.equal(out[order, 1:], self.next.indices[coarse, 1:]):
                 raise ComponentError("spconv lost voxels of a strided convolution", fix="use engine 'torch'")
-            pieces.append(_Piece(fine, coarse, pairs, counts, order, torch.argsort(order)))
+            pieces.append(_Piece(fine, coarse, pairs, order, torch.argsort(order)))
         return pieces
 
     def _pairs(
@@ -129,21 +161,30 @@ class SpconvLevel(Level):
         kernel_size: Triple,
         stride: Triple,
         padding: list[int],
+        dilation: Triple,
         subm: bool,
-    ) -> Any:
-        """spconv's output indices, pairs (2, K, M) and their number for each offset (K,)."""
-        return self._spconv.ops.get_indice_pairs(
+    ) -> tuple[Tensor, _Native | _Implicit]:
+        """spconv's output indices, and the pairs."""
+        implicit = indices.is_cuda and prod(kernel_size) <= MOST_IMPLICIT
+        algorithm = self._spconv.ConvAlgo.MaskImplicitGemm if implicit else self._spconv.ConvAlgo.Native
+        find = self._spconv.ops.get_indice_pairs_implicit_gemm if implicit else self._spconv.ops.get_indice_pairs
+        out, *found = find(
             indices,
             events,
             list(spatial_shape),
-            self._spconv.ConvAlgo.Native,
+            algorithm,
             list(kernel_size),
             list(stride),
             padding,
-            [1, 1, 1],  # dilation
+            list(dilation),
             [0, 0, 0],  # output padding
             subm=subm,
         )
+        if not implicit:
+            return out, _Native(*found)
+        _, forward, backward, mask_forward, mask_backward, order_forward, order_backward, masks = found
+        ways = ((forward, backward), (mask_forward, mask_backward), (order_forward, order_backward))
+        return out, _Implicit(*ways, masks)
 
     def _split(self, spatial_shape: Triple) -> Iterator[tuple[slice, slice, Tensor, int]]:
         """Runs of events that one call can tell apart; those without voxels are left out.
@@ -167,3 +208,9 @@ class SpconvLevel(Level):
             if rows.start < rows.stop:
                 start = self.indices.new_tensor([first, 0, 0, 0])
                 yield rows, slice(coarse[run], coarse[run + 1]), self.indices[rows] - start, events
+
+
+def _arithmetic(weight: Tensor) -> torch.dtype:
+    """float16 where autocast asks for it on a GPU, else the weights' dtype."""
+    half = weight.is_cuda and torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") == torch.float16
+    return torch.float16 if half else weight.dtype

@@ -28,7 +28,7 @@ class TorchLevel(Level):
 
     @cached_property
     def _neighbours(self) -> KernelMap:
-        pairs = neighbour_pairs(self.indices, self.spatial_shape, self.kernel_size)
+        pairs = neighbour_pairs(self.indices, self.spatial_shape, self.kernel_size, self.dilation)
         rows = len(self.indices)
         return KernelMap.build(*pairs, prod(self.kernel_size), rows, rows)
 
