@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -27,23 +28,39 @@ from visual.theme import LIGHT, Theme
 
 Row = dict[str, Any]
 
-_AT_RETENTION = {
-    "noise_removed_at_97": "noise removed at 97 % signal kept",
-    "noise_removed_at_99": "noise removed at 99 % signal kept",
-    "roc_auc": "area under the ROC curve",
+_SHARES = {
+    "validation events [%]": {
+        "noise_removed_at_97": "noise removed at 97 % signal kept",
+        "noise_removed_at_99": "noise removed at 99 % signal kept",
+        "roc_auc": "area under the ROC curve",
+    },
+    "at a score of 0.5 [%]": {
+        "signal_retention": "signal kept",
+        "noise_removed": "noise removed",
+        "purity": "purity of what is kept",
+        "f1": "F1",
+    },
+    "validation robots [%]": {
+        "exact_accuracy": "made again exactly",
+        "voxel_f1": "F1 of voxels",
+        "category_f1": "F1 of their kinds",
+        "validity": "made ones that are valid",
+    },
+    "voxels [%]": {"voxel_precision": "precision", "voxel_recall": "recall"},
+    "F1 of voxels by kind [%]": {
+        "wheel_f1": "wheels",
+        "sensor_f1": "sensors",
+        "joint_f1": "joints",
+        "caster_f1": "casters",
+    },
 }
-_AT_HALF = {
-    "signal_retention": "signal kept",
-    "noise_removed": "noise removed",
-    "purity": "purity of what is kept",
-    "f1": "F1",
-}
-_NOT_METRICS = {
+"""Shares that are drawn together, by the label of their axis."""
+_COUNTS = ("signal_hits", "noise_hits", "signal_kept", "noise_kept")
+_DRAWN = {
     "epoch", "seconds", "train_seconds", "learning_rate", "train_loss", "validation_loss", "threshold_at_97", "events",
-    "signal_hits", "noise_hits", "signal_kept", "noise_kept", "snr_db_in", "snr_db_out", "robots", "true_voxels",
-    *_AT_RETENTION, *_AT_HALF,
+    "snr_db_in", "snr_db_out", "robots", "true_voxels", *_COUNTS, *(name for part in _SHARES.values() for name in part),
 }  # fmt: skip
-"""Columns with a panel of their own; any other is drawn as a further metric."""
+"""Columns that have their place, or none; any other is a metric with a panel of its own."""
 
 
 @dataclass(frozen=True)
@@ -159,23 +176,22 @@ def _panels(course: Course, theme: Theme) -> list[Callable[[Any], None]]:
     """Functions that each draw one panel, of what there is."""
     epochs, (unit, length) = course.column("epoch"), course.unit()
     times = [second / length for second in course.seconds()]
-    further = [name for name in course.rows[-1] if name not in _NOT_METRICS and course.has(name)]
+    parts = [name for name in course.rows[-1] if name.startswith("validation_") and name not in _DRAWN]
+    raw, scaled = ([name for name in parts if name.endswith("_scaled") is added] for added in (False, True))
+    further = [name for name in course.rows[-1] if name not in {*_DRAWN, *parts} and course.has(name)]
     found: list[tuple[bool, Callable[[Any], None]]] = [
         (True, lambda axes: _losses(axes, course, epochs, "epoch", theme)),
         (course.has("seconds"), lambda axes: _losses(axes, course, times, f"time [{unit}]", theme)),
-        (_any(course, _AT_RETENTION), lambda axes: _shares(axes, course, _AT_RETENTION, "validation events [%]")),
-        (_any(course, _AT_HALF), lambda axes: _shares(axes, course, _AT_HALF, "at a score of 0.5 [%]")),
+        *((any(map(course.has, names)), partial(_shares, course, names, text)) for text, names in _SHARES.items()),
         (course.has("signal_kept"), lambda axes: _hits(axes, course, theme)),
         (course.has("snr_db_out"), lambda axes: _snr(axes, course, theme)),
         (bool(course.outputs), lambda axes: _outputs(axes, course, theme)),
+        (any(map(course.has, raw)), partial(_terms, course, raw, "terms of the validation loss")),
+        (any(map(course.has, scaled)), partial(_terms, course, scaled, "the same, as they are added")),
+        *((True, partial(_terms, course, [name], _words(name))) for name in further),
         (course.has("learning_rate"), lambda axes: _rate(axes, course)),
     ]
-    panels = [panel for there, panel in found if there]
-    # Shares go together; what has a scale of its own has axes of its own.
-    shares = {name: _words(name) for name in further if all(0 <= v <= 1 or v != v for v in course.column(name))}
-    if shares:
-        panels.append(lambda axes: _shares(axes, course, shares, "further metrics [%]"))
-    return panels + [_own_panel(course, name) for name in further if name not in shares]
+    return [panel for there, panel in found if there]
 
 
 def _losses(axes: Any, course: Course, x: Sequence[float], label: str, theme: Theme) -> None:
@@ -194,7 +210,7 @@ def _losses(axes: Any, course: Course, x: Sequence[float], label: str, theme: Th
     _finish(axes, label, f"loss: {course.loss}")
 
 
-def _shares(axes: Any, course: Course, names: dict[str, str], label: str) -> None:
+def _shares(course: Course, names: dict[str, str], label: str, axes: Any) -> None:
     for number, (name, text) in enumerate((n, t) for n, t in names.items() if course.has(n)):
         percent = [100 * value for value in course.column(name)]
         _curve(axes, course.column("epoch"), percent, text, **line_look(number), marker="os^vDPX"[number % 7])
@@ -215,9 +231,6 @@ def _hits(axes: Any, course: Course, theme: Theme) -> None:
     axes.plot(epochs, hits["signal_hits"], ":", color=theme.ink, linewidth=1.6, label="true signal")
     axes.set_ylim(bottom=0)
     _finish(axes, "epoch", "hits an event, at a score of 0.5")
-
-
-_COUNTS = ("signal_hits", "noise_hits", "signal_kept", "noise_kept")
 
 
 def _snr(axes: Any, course: Course, theme: Theme) -> None:
@@ -248,12 +261,15 @@ def _rate(axes: Any, course: Course) -> None:
     _finish(axes, "epoch", "learning rate at the epoch's end")
 
 
-def _own_panel(course: Course, name: str) -> Callable[[Any], None]:
-    def draw(axes: Any) -> None:
-        _curve(axes, course.column("epoch"), course.column(name), "", color=BLUE, marker="o")
-        _finish(axes, "epoch", _words(name))
-
-    return draw
+def _terms(course: Course, names: Sequence[str], label: str, axes: Any) -> None:
+    for number, name in enumerate(names):
+        text = _words(name.removeprefix("validation_").removesuffix("_scaled")) if len(names) > 1 else ""
+        _curve(
+            axes, course.column("epoch"), course.column(name), text, **line_look(number), marker="os^vDPX"[number % 7]
+        )
+    if all(value > 0 for name in names for value in course.column(name)) and len(names) > 1:
+        axes.set_yscale("log")
+    _finish(axes, "epoch", label)
 
 
 def _curve(axes: Any, x: Any, y: Any, label: str, marker: str, **look: Any) -> None:
@@ -268,10 +284,6 @@ def _finish(axes: Any, x: str, y: str, whole: bool = True) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if any(text and not text.startswith("_") for text in axes.get_legend_handles_labels()[1]):
         axes.legend(fontsize=9)
-
-
-def _any(course: Course, names: dict[str, str]) -> bool:
-    return any(course.has(name) for name in names)
 
 
 def _words(name: str) -> str:
