@@ -191,7 +191,7 @@ def denoise_file(
     read = read_blocks(source, BLOCK_EVENTS, geometry=grid, hits_per_block=BLOCK_HITS, **(options or {}))
     with (
         open_writer(out, attributes, kept_only or is_image) as writer,
-        closing(read) as blocks,
+        closing(read) as blocks,  # type: ignore[type-var]  # a generator
         ThreadPoolExecutor(1) as reader,
         ThreadPoolExecutor(1) as scribe,
     ):

@@ -1,39 +1,64 @@
-"""Time the stages that events pass through: python tools/benchmark.py [--out FOLDER]"""
+"""Sparse against dense, stage by stage: python tools/benchmark.py [--quick] [--out FOLDER] [--check BASELINE]"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from pointae.terminal import console, progress, run_tool
+from pointae.errors import UsageError, unknown_name
+from pointae.terminal import console, errors, progress, run_tool
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Time the stages that events pass through, on one thread.")
-    parser.add_argument("--out", help="folder for stages.csv")
+    parser = argparse.ArgumentParser(description="Networks, engines and pipelines timed beside one another.")
+    parser.add_argument("--quick", action="store_true", help="the most telling rows, in less than a minute")
+    parser.add_argument("--only", nargs="+", metavar="PART", help="some parts, e.g. networks pipelines (default: all)")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads, pinned to as many cores (default: 2)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--out", type=Path, help="folder for CSV, JSON, tables.md and PNG")
+    parser.add_argument("--check", type=Path, metavar="BASELINE", help="benchmark.json that no ratio may fall behind")
     options = parser.parse_intermixed_args(arguments)
+    if options.threads < 1:
+        raise UsageError(f"--threads must be above 0, got {options.threads}")
+    if options.check and not options.check.is_file():
+        raise UsageError("there is no such file", where=options.check, fix="make one: tools/benchmark.py --out FOLDER")
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    from pointae.benchmark.stages import measure_stages
-    from pointae.environment import gather_environment
-    from pointae.storage import write_json, write_table
+    from pointae.benchmark.ratios import check_rot
+    from pointae.benchmark.results import Plan
+    from pointae.benchmark.suite import PARTS, header_line, noise_note, run_parts, save_results
+    from pointae.precision import choose_precision
 
-    environment = gather_environment()
-    with progress("measuring", 4) as advance:
-        figures = measure_stages(advance)
-    table = Table("stage", "median", "worst", "", title="one thread")
-    for figure in figures:
-        table.add_row(figure.name, f"{figure.median:,.1f}", f"{figure.worst:,.1f}", figure.unit)
-    console.print(table)
+    names = options.only or list(PARTS)
+    for name in names:
+        if name not in PARTS:
+            raise unknown_name("part of the benchmark", name, PARTS)
+    note = choose_precision(options.device, "bf16").note
+    if note:
+        errors.print(f"[yellow]note:[/] {note}")
+    with progress("measuring", len(names), "parts") as advance:
+        plan = Plan(options.quick, options.device, options.threads, advance)
+        results, header, ratios = run_parts(plan, names)
+    console.print(header_line(header))
+    for table in results.tables.values():
+        for title, rows in table.parts():
+            headings = (Column(heading, overflow="fold") for heading in table.columns.values())
+            shown = Table(*headings, title=title, title_justify="left")
+            for row in rows:
+                shown.add_row(*table.texts(row))
+            console.print(shown)
+    if told := noise_note(header):
+        errors.print(f"[yellow]warning:[/] {told}")
     if options.out:
-        folder = Path(options.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_table(folder / "stages.csv", [asdict(figure) for figure in figures])
-        write_json(folder / "environment.json", environment)
-        console.print(f"saved: {folder / 'stages.csv'}")
+        from visual.benchmark_plots import draw_benchmark
+
+        save_results(options.out, results, header)
+        drawn = draw_benchmark(results.tables, options.out)
+        console.print(f"saved in {options.out}: {len(results.tables)} tables, {len(drawn)} plots")
+    if options.check:
+        console.print(f"{check_rot(ratios, options.check)} ratios are as good as those of {options.check}")
 
 
 if __name__ == "__main__":

@@ -59,9 +59,12 @@ class Dense2dEncoder(nn.Module):
 
     def forward(self, hits: HitBatch) -> Encoding:
         steps, _ = embed_tof(hits)  # (B, 1, Y, X)
-        image = gapped_normalise(steps, self.steps, self.gap).to(next(self.parameters()).dtype)
-        h = self.convolutions(F.pad(image, [MARGIN] * 4))  # (B, C, Y', X')
-        return Encoding(self.to_code(h.flatten(1)))
+        return Encoding(self.code_of(gapped_normalise(steps, self.steps, self.gap)))
+
+    def code_of(self, image: Tensor) -> Tensor:
+        """(B, D) of images (B, 1, Y, X) by gapped normalisation."""
+        h = self.convolutions(F.pad(image.to(next(self.parameters()).dtype), [MARGIN] * 4))  # (B, C, Y', X')
+        return self.to_code(h.flatten(1))
 
 
 class ImageDecoder(nn.Module):
