@@ -41,6 +41,8 @@ def test_degradation_is_made_again_step_by_step():
         assert sorted(smeared.coords.tolist()) == signal
         assert not set(map(tuple, signal)) <= cells  # they were moved
     assert degradation_stages(EventData(config_of().data, 3), 3) == {}
+    only_noise = degradation_stages(EventData(config_of(degradation={"noise": 20}).data, 3), 3)
+    assert set(only_noise) == {"full"}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from pointae import optional
 from pointae.errors import ComponentError, ConfigError, DataError, UsageError
 from pointae.io import read_hits, write_hits
 from visual import engines, open3d_view, pyvista_view, static_view
+from visual.colours import STYLES
 from visual.controller import Controller
 from visual.display import display_problem
 from visual.drawing import drawing_of
@@ -28,7 +30,7 @@ from visual.html_view import write_page
 from visual.look import Look
 from visual.panels import GRIDS, panels_of
 from visual.pictures import save_view
-from visual.scene import build_scene
+from visual.scene import Layer, build_scene
 from visual.source import EventSource, open_events
 from visual.static_view import draw_event, draw_panels
 
@@ -357,6 +359,44 @@ def test_the_tool_prints_its_files_and_refuses_events_out_of_range(tmp_path):
     refused = run("--event", "3")
     assert refused.returncode == 2
     assert refused.stderr == "error: event 3 is out of range: the events are 0..2\n"
+
+
+def test_a_mask_that_does_not_fit_is_told_with_what_was_expected(tmp_path):
+    path = tmp_path / "mine.h5"
+    write_hits(path, some_hits())
+    with h5py.File(path, "a") as file:
+        del file["kept"]
+        file["kept"] = np.ones(7, bool)
+    with pytest.raises(DataError, match=r"mine\.h5: kept must have shape \(19\), got \(7,\)") as caught:
+        open_events(path)
+    assert caught.value.exit_code == 3
+    with pytest.raises(DataError, match=r"needs pos \(N, 3\) and values \(N,\), got \(4, 3\) and {'score': \(5,\)}"):
+        Layer("kept", STYLES["kept"], np.zeros((4, 3), np.float32), {"score": np.zeros(5)})
+
+
+@pytest.mark.parametrize("engine", ["open3d", "pyvista"])
+def test_no_opengl_is_told_and_the_next_renderer_taken(engine, display, monkeypatch, tmp_path):
+    class Nothing:
+        """As much of either library as is asked before it draws; it has no OpenGL."""
+
+        def __getattr__(self, name):
+            return Nothing()
+
+        def __call__(self, *arguments, **named):
+            return None if named.get("visible") else Nothing()
+
+        def __bool__(self):
+            return False
+
+    monkeypatch.setattr(open3d_view, "require", lambda *_, **__: Nothing())
+    monkeypatch.setattr(pyvista_view, "require", lambda *_, **__: Nothing())
+    pytest.importorskip("vtkmodules")
+    with pytest.raises(ComponentError, match=rf"{engine} cannot (open a window|draw) here: it needs OpenGL"):
+        engines.view(EventSource(some_hits()), engine)
+    said = []
+    paths = engines.view(EventSource(some_hits(), folder=tmp_path), events=1, say=said.append)
+    assert [path.name for path in paths] == ["event_0.png", "events.html"]
+    assert [line.partition(" ")[0] for line in said] == ["open3d", "pyvista"]
 
 
 # ---- plots ---------------------------------------------------------------------------------------

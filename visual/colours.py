@@ -44,11 +44,11 @@ STYLES = {
     "lost signal": Style(BLUE, 7.5, "ring"),
     "surviving noise": Style(BLACK, 5.0, "diamond"),
     "removed noise": Style(GREY, 3.5, opacity=0.6),
-    "reconstructed": Style(PURPLE, 4.0, "diamond", opacity=0.8),
+    "reconstructed": Style(PURPLE, 3.0, "diamond", opacity=0.5),
     "oracle": Style(GREEN, 8.5, "ring"),
     "smeared": Style(ORANGE, 5.0, opacity=0.85),
     "thinned": Style(GREEN, 5.0, opacity=0.85),
-    "full pattern": Style(SKY, 2.5, opacity=0.45),
+    "full pattern": Style(SKY, 3.0, opacity=0.7),
 }
 """The style of every layer, by its name. Signal is warm, noise without colour, mistakes stand out."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +49,22 @@ def write_gif(frames: Iterable[Pixels], path: Path) -> Path:
     from PIL import Image
 
     images = [Image.fromarray(pixels) for pixels in frames]
-    palette = images[0].quantize(128)
+    palette = _palette(images[0])
     few = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     content = BytesIO()
     few[0].save(
         content, format="GIF", save_all=True, append_images=few[1:], duration=round(1000 / FRAMES_PER_SECOND), loop=0
     )
     return _write(content.getvalue(), path)
+
+
+def _palette(image: Any) -> Any:
+    """A picture's colours, of which the lightest are white: the paper would otherwise be an average of greys."""
+    palette = image.quantize(128)
+    colours = np.array(palette.getpalette()).reshape(-1, 3)
+    colours[colours.min(1) > 244] = 255
+    palette.putpalette(colours.ravel().tolist())
+    return palette
 
 
 def write_mp4(frames: Iterable[Pixels], path: Path) -> Path:

@@ -230,7 +230,8 @@ def _stage(name: str, stage: HitBatch, hits: HitBatch) -> HitBatch:
     if stage.batch_size != hits.batch_size or stage.geometry != hits.geometry:
         raise DataError(
             f"'{name}' must be of the same {hits.batch_size} events on the grid "
-            f"{hits.geometry.spatial_shape}, got {stage.batch_size} on {stage.geometry.spatial_shape}"
+            f"{hits.geometry.spatial_shape}, got {stage.batch_size} on {stage.geometry.spatial_shape}",
+            fix="make them together: python tools/evaluate.py RUN",
         )
     return stage
 
@@ -276,7 +277,7 @@ def _caption(layers: list[Layer], look: Look, t: SceneAxis) -> str:
         parts.append(f"{count['signal']:,} signal and {count['noise']:,} noise hits")
     else:
         parts.append(f"{count['input']:,} hits")
-    parts += [f"{name} of {count[name]:,} hits" for name in ("reconstructed", "full pattern") if name in count]
+    parts += [f"{name}: {count[name]:,}" for name in ("reconstructed", "full pattern") if name in count]
     if look.threshold is not None:
         parts.append(f"score >= {look.threshold:.3g}")
     if look.window is not None:

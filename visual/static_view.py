@@ -60,11 +60,12 @@ def draw_panels(panels: Sequence[tuple[str, Scene]], title: str, caption: str) -
     """
     count = len(panels)
     width = max(13.0, 4.8 * count)
+    zoom = min(1.12, width / count / 4.8)
     with matplotlib.rc_context(_STYLE):
         figure = _figure((width, 8.2), title, caption)
         for i, (name, scene) in enumerate(panels):
             left, share = i / count, 1 / count
-            draw_space(figure, (left, 0.375, 0.95 * share, 0.51), scene.shown, zoom=1.0)
+            draw_space(figure, (left, 0.375, 0.95 * share, 0.51), scene.shown, zoom)
             hits = sum(len(layer.pos) for layer in scene.shown.layers)
             figure.text(left + share / 2, 0.875, f"{name}: {hits:,} hits", ha="center", fontsize=12)
             plane = figure.add_axes((left + 0.16 * share, 0.15, 0.79 * share, 0.215))

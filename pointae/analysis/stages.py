@@ -53,14 +53,20 @@ def degradation_stages(data: EventData, count: int) -> dict[str, HitBatch]:
         count: number of events.
 
     Returns:
-        ``count`` events each: ``"full"``, what the particles left; ``"thinned"``; ``"smeared"``.
+        ``count`` events each: ``"full"``, what the particles left; ``"thinned"``; ``"smeared"``. A step
+        that changes nothing is left out.
     """
     views = data.views("test", torch.arange(count))
     if views.noised is views.full:
         return {}
     signal = views.full.signal
     full = views.full if signal is None else views.full.select(signal)
-    return {"full": full, "thinned": views.thinned, "smeared": views.smeared}
+    stages, before = {"full": full}, views.full
+    for name, after in (("thinned", views.thinned), ("smeared", views.smeared)):
+        if not torch.equal(after.coords, before.coords):
+            stages[name] = after
+        before = after
+    return stages
 
 
 def reconstructed(denoiser: Denoiser, hits: HitBatch) -> HitBatch | None:

@@ -1,0 +1,53 @@
+"""Time how fast events are drawn: the first frame, and each frame of a turn: python tools/frame_time.py"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pointae.terminal import console, errors, progress, run_tool
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a row for each engine and number of hits."""
+    parser = argparse.ArgumentParser("frame_time.py", description=__doc__)
+    parser.add_argument("--hits", type=int, nargs="+", default=[230, 1_000_000], help="default: 230 1000000")
+    parser.add_argument("--frames", type=int, default=20, help="of the turn that is timed (default 20)")
+    parser.add_argument("--engine", nargs="+", default=["open3d", "pyvista"], choices=["open3d", "pyvista"])
+    parser.add_argument("--out", type=Path, metavar="CSV", help="where the table is written")
+    options = parser.parse_args(arguments)
+
+    from rich.table import Table
+
+    from pointae.errors import ComponentError
+    from pointae.storage import write_table
+    from visual.frame_time import measure
+
+    rows = []
+    with progress("drawing", len(options.hits) * len(options.engine)) as advance:
+        for engine in options.engine:
+            for hits in options.hits:
+                advance(0, f"{engine}, {hits:,} hits")
+                try:
+                    rows.append(measure(engine, hits, options.frames))
+                except ComponentError as error:
+                    errors.print(f"{error}; passed over", markup=False)
+                advance(1, "")
+    table = Table(title="windows of 1280 x 820 pixels")
+    for name in ("engine", "hits", "first frame, s", "a frame, ms", "slowest, ms", "frames a second"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row["engine"], f"{row['hits']:,}", f"{row['first_s']:.2f}", f"{1e3 * row['frame_s']:.1f}",
+            f"{1e3 * row['slowest_s']:.1f}", f"{1 / row['frame_s']:.0f}",
+        )  # fmt: skip
+    console.print(table)
+    if options.out and rows:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        write_table(options.out, rows)
+        console.print(f"saved: {options.out}")
+
+
+if __name__ == "__main__":
+    run_tool(main)

@@ -1,0 +1,98 @@
+"""How long a drawing takes: until its first frame, and for each frame of a turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+
+from pointae import draws
+from pointae.errors import ComponentError
+from pointae.geometry import torch_geometry
+from pointae.hits import HitBatch
+from visual.display import display_problem
+from visual.drawing import VIEWS
+from visual.source import EventSource
+
+
+def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any]:
+    """Draw one event of evenly spread hits from many sides.
+
+    Args:
+        engine: ``"open3d"``, in a window, or ``"pyvista"``, off screen.
+        hits: N of the event; half of them are kept.
+        frames: of the turn.
+        seed: of the event.
+
+    Returns:
+        ``engine``, ``hits``; ``first_s`` from the hits to the first frame, without
+        imports; ``frame_s`` and ``slowest_s``, the median and the slowest of the frames after it, in seconds.
+
+    Raises:
+        ComponentError: the engine cannot draw here.
+    """
+    source = EventSource(_even_hits(hits, seed), f"{hits:,} hits")
+    canvas_of = _open3d if engine == "open3d" else _pyvista
+    canvas_of(source, 1)  # Imports, and what a library does once.
+    return {"engine": engine, "hits": hits, **canvas_of(source, frames)}
+
+
+def _open3d(source: EventSource, frames: int) -> dict[str, Any]:
+    if (problem := display_problem()) is not None:
+        raise ComponentError(f"open3d draws in a window, but {problem}", fix="run it under xvfb-run")
+    from visual.controller import Controller
+    from visual.open3d_view import Window
+
+    begin = time.perf_counter()
+    window = Window(Controller(source))
+
+    def draw() -> None:
+        window.face_the_viewer()
+        window.window.poll_events()
+        window.window.update_renderer()
+        window.window.capture_screen_float_buffer(False)  # Waits until it is drawn.
+
+    draw()
+    first = time.perf_counter() - begin
+    seconds = []
+    for i in range(frames):
+        start = time.perf_counter()
+        window.look(VIEWS["r"], 360 * i / frames)
+        draw()
+        seconds.append(time.perf_counter() - start)
+    window.window.destroy_window()
+    return _figures(first, seconds)
+
+
+def _pyvista(source: EventSource, frames: int) -> dict[str, Any]:
+    from visual.drawing import drawing_of
+    from visual.pyvista_view import Canvas
+
+    begin = time.perf_counter()
+    canvas = Canvas(off_screen=True)
+    canvas.draw(drawing_of(source.scene(0)))
+    canvas.pixels()
+    first = time.perf_counter() - begin
+    seconds = []
+    for i in range(frames):
+        start = time.perf_counter()
+        canvas.look(VIEWS["r"], 360 * i / frames)
+        canvas.plotter.render()
+        seconds.append(time.perf_counter() - start)
+    canvas.plotter.close()
+    return _figures(first, seconds)
+
+
+def _figures(first: float, seconds: list[float]) -> dict[str, Any]:
+    return {"first_s": first, "frame_s": statistics.median(seconds), "slowest_s": max(seconds)}
+
+
+def _even_hits(count: int, seed: int) -> HitBatch:
+    geometry = torch_geometry()
+    keys = draws.event_keys(seed, 0, torch.zeros(1, dtype=torch.int64), "frame_time").expand(count)
+    number = torch.arange(count)
+    columns = [draws.integers(keys, number * 4 + i, 0, bins) for i, bins in enumerate(geometry.spatial_shape)]
+    score = draws.uniform(keys, number * 4 + 3).float()
+    return HitBatch(geometry, torch.stack(columns, 1).int(), torch.tensor([0, count]), score=score, kept=score >= 0.5)
