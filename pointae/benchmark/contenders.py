@@ -47,7 +47,7 @@ class Contender:
         loss: of a training step.
         weights: name of the shipped weights it is filled with; none: as initialised.
         at_once: events that the network sees at once when it denoises, as its config says.
-        most_events: largest batch it is timed with.
+        slow: timed with few events only.
         trains: whether a training step is timed.
         quick: whether it is in the quick benchmark too.
     """
@@ -58,7 +58,7 @@ class Contender:
     loss: str = "bce"
     weights: str = ""
     at_once: int = 250
-    most_events: int = 1 << 30
+    slow: bool = False
     trains: bool = True
     quick: bool = False
 
@@ -136,7 +136,7 @@ def contenders(quick: bool = False) -> list[Contender]:
     for name in ("torch-finder", "torch-base"):
         if name in shipped.shipped_names():
             settings = shipped.read_shipped(name).config.model
-            found.append(Contender(name, settings, weights=name, most_events=64, trains=name != "torch-base"))
+            found.append(Contender(name, settings, weights=name, slow=True, trains=name != "torch-base"))
     return [contender for contender in found if contender.quick or not quick]
 
 

@@ -22,6 +22,8 @@ COLUMNS = {
     "at_97": "% of noise removed at 97 % kept", "at_99": "at 99 %", "weights": "weights",
 }  # fmt: skip
 GROUPS = {"hits": "{} hits an event", "batch": "{} events at once", "grid": "{} cells"}
+MOST_OF_SLOW = 64
+"""Events at once that a slow network is timed with."""
 EQUAL = 1e-3
 """Largest difference of two engines' logits and gradients, of their own size."""
 
@@ -41,9 +43,12 @@ class Setting:
 
     def events(self) -> HitBatch:
         """TORCH events where the grid and the hits are theirs, else uniform ones."""
-        if self.hits == 230 and self.geometry == torch_geometry():
-            return ONE_TRACK.events(self.batch)
-        return uniform_hits(self.geometry, self.batch, self.hits)
+        return ONE_TRACK.events(self.batch) if self.is_torch else uniform_hits(self.geometry, self.batch, self.hits)
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether these are the events on which quality is measured."""
+        return self.hits == 230 and self.geometry == torch_geometry()
 
 
 def settings(quick: bool) -> list[Setting]:
@@ -59,7 +64,7 @@ def measure_networks(plan: Plan, results: Results) -> None:
     rows: list[Row] = []
     for setting in settings(plan.quick):
         hits = setting.events()
-        chosen = [c for c in contenders(plan.quick) if setting.batch <= c.most_events and _fits(c, setting)]
+        chosen = [contender for contender in contenders(plan.quick) if _fits(contender, setting)]
         built = [contender.build(setting.geometry, plan.device) for contender in chosen]
         rows += _rows(built, hits, setting, plan, results)
     title = f"Networks, {plan.threads} threads, median of the rounds"
@@ -92,7 +97,7 @@ def _rows(built: Sequence[Contestant], hits: HitBatch, setting: Setting, plan: P
             "precision": entry.precision.name, "forward_us": 1e6 * median / setting.batch,
             "forward_us_p90": 1e6 * float(np.quantile(forward[name], 0.9)) / setting.batch,
             "events_per_second": setting.batch / median, "hits_per_second": hits.num_hits / median,
-            "parameters": entry.parameters, **entry.contender.quality(),
+            "parameters": entry.parameters, **(entry.contender.quality() if setting.is_torch else {}),
         }  # fmt: skip
         if name in steps:
             results.samples[("step", name, *place)] = steps[name]
@@ -106,7 +111,9 @@ def _call(work: Any, hits: HitBatch) -> Any:
 
 
 def _fits(contender: Contender, setting: Setting) -> bool:
-    """Fitted tracks and shipped weights know the grid they were made for; strides of 32 steps need a long axis."""
+    """Shipped weights know the grid they were made for, and the slow ones are timed on its own events only."""
+    if contender.slow:
+        return setting.is_torch and setting.batch <= MOST_OF_SLOW
     return setting.geometry == torch_geometry() or not (contender.weights or contender.name.startswith("dense 3D"))
 
 

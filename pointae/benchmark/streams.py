@@ -30,7 +30,7 @@ def measure_streams(plan: Plan, results: Results) -> None:
     denoiser = Denoiser.open("torch-small", plan.device)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        hits = ONE_TRACK.events(2000 if plan.quick else 8000)
+        hits = ONE_TRACK.events(2000 if plan.quick else 4000)
         for ending in (".h5",) if plan.quick else (".h5", ".csv"):
             plan.advance(0, f"denoising a file {ending}")
             source, out = Path(folder) / f"in{ending}", Path(folder) / f"out{ending}"
