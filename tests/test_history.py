@@ -66,9 +66,10 @@ def test_patience_ends_when_neither_loss_nor_f1_is_better(losses, scores, stops)
     assert not History().out_of_patience(1)
 
 
-def test_events_without_f1_have_no_best_f1():
-    with pytest.raises(ConfigError, match="no f1"):
-        History("f1").add({"epoch": 1, "validation_loss": 1.0}, [], torch.nn.Linear(1, 1))
+def test_events_without_f1_have_no_best_f1(tmp_path):
+    config = load_config("configs/demo.yaml", ["train.best=f1", "data.events.train=8", "data.events.validation=8"])
+    with pytest.raises(ConfigError, match="only robots have a category F1"):
+        train_run(config, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pointae.errors import ConfigError
 from pointae.training.checkpoint import Checkpoint, named
 
 Row = dict[str, Any]
@@ -72,11 +71,7 @@ class History:
         return self.best.epoch if self.rows else 0
 
     def add(self, row: Row, outputs: list[Row], model: nn.Module) -> None:
-        """Take the next epoch's row and outputs, and the weights of ``model`` where none were better.
-
-        Raises:
-            ConfigError: the run's criterion is none of the row.
-        """
+        """Take the next epoch's row and outputs, and the weights of ``model`` where none were better."""
         self.rows.append(row)
         self.outputs = outputs
         for name, (column, sign) in CRITERIA.items():
@@ -85,8 +80,6 @@ class History:
             if name not in self.bests or _better(sign * row[column], sign * self.bests[name].value):
                 weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
                 self.bests[name] = Best(row["epoch"], row[column], weights)
-        if self.criterion not in self.bests:
-            raise ConfigError(f"these events have no {self.criterion}", where="train.best", fix="train.best=loss")
 
     def tensors(self) -> dict[str, Tensor]:
         """The best weights, for a :class:`Checkpoint`."""

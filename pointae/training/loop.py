@@ -15,6 +15,7 @@ from torch import nn
 
 from pointae.config import TrainSettings
 from pointae.data.events import EventData
+from pointae.errors import ConfigError
 from pointae.precision import Precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
@@ -60,7 +61,10 @@ def train(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the weights so far are kept.
         StorageError: weights or checkpoint could not be written; those before are as they were.
         CheckpointError: ``checkpoint`` is of another model.
+        ConfigError: the best epoch is asked for by a figure that these events do not have.
     """
+    if settings.best == "f1" and not data.robots:
+        raise ConfigError("only robots have a category F1", where="train.best", fix="set train.best=loss")
     model.to(precision.device, precision.dtype)
     steps = math.ceil(data.num_events("train") / settings.batch_size) * settings.epochs
     counts = data.category_counts()
