@@ -9,10 +9,12 @@ import subprocess
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from test_scene import some_hits
 
 from pointae.metrics import count_hits, snr_db
 from visual.html_view import write_page
+from visual.look import Look
 from visual.page import write_html
 from visual.scene import build_scene
 
@@ -47,6 +49,17 @@ def test_a_page_holds_every_hit_and_needs_no_network(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert not re.search(r'<(script|link|img|iframe)\b[^>]*\b(src|href)="(?!data:)', text)
     assert not re.search(r"@(TITLE|STYLE|THEME|CLASS|VIEWER)@", text)
+
+
+def test_colours_that_mean_something_are_told_with_their_key(tmp_path):
+    scene = build_scene(some_hits(), 0, look=Look(colour_by="score"))
+    (told,) = scenes_in(write_page([scene], tmp_path / "page.html"))
+    for layer, drawn in zip(told["layers"], scene.layers, strict=True):
+        assert drawn.colours is not None
+        assert layer["colours"] == [to_hex(colour) for colour in drawn.colours]
+    assert told["key"] == [list(entry) for entry in scene.key]
+    (plain,) = scenes_in(write_page([build_scene(some_hits(), 0)], tmp_path / "page.html"))
+    assert {layer["colours"] is None for layer in plain["layers"]} == {True}
 
 
 def test_a_page_of_ten_events_as_large_as_those_of_the_detector_is_below_8_mb(tmp_path):

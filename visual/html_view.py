@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
 from visual.page import write_html
@@ -46,11 +47,12 @@ def scene_content(scene: Scene) -> dict[str, Any]:
             "symbol": layer.style.symbol,
             "opacity": layer.style.opacity,
             **{name: _numbers(layer.pos[:, i]) for i, name in enumerate("xyt")},
+            "colours": None if layer.colours is None else [to_hex(colour) for colour in layer.colours],
             "values": {name: _numbers(value) for name, value in layer.values.items()},
         }
         for layer in scene.layers
     ]
-    return {"title": scene.title, "caption": scene.caption, "axes": axes, "layers": layers}
+    return {"title": scene.title, "caption": scene.caption, "axes": axes, "layers": layers, "key": scene.key}
 
 
 def _numbers(values: NDArray) -> list[float | int | None]:

@@ -7,7 +7,7 @@ const TRACKS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 const STEPS = 1000;
 // Axes of the drawing: time to the right, x into the depth, y up.
 const VIEWS = {
-  "3D": {eye: {x: 0.9, y: -1.95, z: 0.7}, up: {x: 0, y: 0, z: 1}, center: {x: 0.03, y: 0, z: -0.08},
+  "3D": {eye: {x: 0.95, y: -2.06, z: 0.74}, up: {x: 0, y: 0, z: 1}, center: {x: 0.03, y: 0, z: -0.08},
          projection: {type: "perspective"}},
   "top": {eye: {x: 0, y: 0, z: 2}, up: {x: 0, y: 1, z: 0}, projection: {type: "orthographic"}},
   "front": {eye: {x: 2, y: 0, z: 0}, up: {x: 0, y: 0, z: 1}, projection: {type: "orthographic"}},
@@ -31,7 +31,7 @@ class Viewer {
     this.current = 0;
     this.threshold = null;   // null: as decided
     this.window = null;      // null: all times
-    this.colour = "layer";
+    this.colour = this.given() ? "as given" : "layer";
     this.build(root);
     document.addEventListener("theme", () => this.redraw());
   }
@@ -168,8 +168,14 @@ class Viewer {
     };
   }
 
+  // Whether the scenes came with colours that mean something.
+  given() { return this.scenes.some(scene => scene.layers.some(layer => layer.colours)); }
+
   // Colours of a layer's hits: its own, or by a value.
   paint(style, hits, paint) {
+    if (this.colour === "as given") {
+      return {color: hits.map(([layer, i]) => layer.colours ? layer.colours[i] : layer.colour)};
+    }
     if (this.colour === "layer") return {color: paint(`--c${style.colour.slice(1)}`) || style.colour};
     const values = hits.map(([layer, i]) => this.colour === "time" ? layer.t[i] : (layer.values[this.colour] || [])[i]);
     const grey = paint("--soft");
@@ -194,6 +200,12 @@ class Viewer {
   // ---- the panel -------------------------------------------------------------------------------------
 
   list(layers) {
+    const key = this.colour === "as given" ? this.scenes[this.current].key : [];
+    this.key.replaceChildren(...key.map(([text, colour]) => {
+      const swatch = element("span", SIGNS.dot, {className: "swatch"});
+      swatch.style.color = colour;
+      return element("div", [swatch, " ", text]);
+    }));
     this.layerList.replaceChildren(...Object.entries(layers).map(([name, {style, hits, all}], place) => {
       const box = element("input", [], {type: "checkbox", checked: !this.hidden.has(name)});
       box.onchange = () => this.toggle(name);
@@ -255,7 +267,7 @@ class Viewer {
   meanings() {
     const names = new Set(this.scenes.flatMap(scene => scene.layers.flatMap(layer => Object.keys(layer.values))));
     const plain = [...names].filter(name => !["signal", "score", "track", "origin", "hit_id"].includes(name));
-    return ["layer", ...(names.has("signal") ? ["truth"] : []), ...(names.has("score") ? ["score"] : []), "time",
+    return [...(this.given() ? ["as given"] : []), "layer", ...(names.has("signal") ? ["truth"] : []), ...(names.has("score") ? ["score"] : []), "time",
             ...(names.has("track") ? ["track"] : []), ...plain];
   }
 
@@ -281,11 +293,12 @@ class Viewer {
     bar.push(...views);
     this.plot = element("div", [], {className: "plot"});
     this.layerList = element("div", [], {className: "layers"});
+    this.key = element("div", [], {className: "key"});
     this.figures = element("table", [], {className: "figures"});
     root.classList.add("viewer");
     root.append(element("div", bar, {className: "bar"}),
                 element("div", [this.plot,
-                  element("aside", [this.layerList, colour, ...this.sliders(), this.figures, this.hint()])],
+                  element("aside", [this.layerList, colour, this.key, ...this.sliders(), this.figures, this.hint()])],
                         {className: "stage"}));
     this.figures.hidden = !this.pools.flat().length;
   }
