@@ -70,7 +70,7 @@ def load_sweep(path: str | Path, **changes: object) -> SweepSettings:
         ConfigError: as :func:`load_config`.
     """
     layers = _layers(Path(path), seen=())
-    layers += [(f"option --{key}", {key: value}) for key, value in changes.items() if value is not None]
+    layers += [("command line", {key: value}) for key, value in changes.items() if value is not None]
     settings = _checked(SweepSettings, {}, layers)
     return settings.model_copy(update={"config": str(Path(path).parent / settings.config)})
 

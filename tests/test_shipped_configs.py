@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointae.config_files import load_config
+from pointae.analysis.sweep.space import check_values
+from pointae.config_files import load_config, load_sweep
 from pointae.data.events import EventData
 from pointae.training.objective import make_loss
 from pointae.training.session import build_model
 
-SHIPPED = sorted(path for path in Path("configs").rglob("*.yaml") if "_base_" not in path.parts)
+CONFIGS = sorted(path for path in Path("configs").rglob("*.yaml") if "_base_" not in path.parts)
+SHIPPED = [path for path in CONFIGS if path.stem != "sweep"]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=str)
@@ -29,6 +31,13 @@ def test_a_shipped_config_trains_one_step(path):
     assert all(bool(torch.isfinite(parameter.grad).all()) for parameter in moved)
     optimiser.step()
     assert bool(torch.isfinite(loss(model(batch.hits), batch)))
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem == "sweep"], ids=str)
+def test_a_shipped_sweep_varies_what_its_config_has(path):
+    settings = load_sweep(path)
+    check_values(settings)
+    assert settings.score.f1 == "category_f1"
 
 
 def test_the_shipped_configs_are_the_ones_named():

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointae import optional
 from pointae.analysis.sweep import study as study_module
 from pointae.analysis.sweep import trials as trials_module
 from pointae.analysis.sweep.directory import SweepDirectory
@@ -30,7 +31,7 @@ from pointae.analysis.sweep.tables import ranking
 from pointae.analysis.workbook import sheet_names, write_workbook
 from pointae.config import RangeSettings, ScoreSettings, SweepSettings
 from pointae.config_files import load_sweep
-from pointae.errors import CheckpointError, ConfigError, NonFiniteError, UsageError
+from pointae.errors import CheckpointError, ComponentError, ConfigError, NonFiniteError, StorageError, UsageError
 from pointae.runs import RunDirectory
 from visual.sweep_page import write_sweep_page
 
@@ -215,7 +216,7 @@ def test_several_processes_share_a_study(tmp_path):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(600)
     trials = study_in(tmp_path, sweep_of({"seed": list(range(12))}, storage="sqlite")).trials()
     assert sorted(trial.params["seed"] for trial in trials) == list(range(12))
     assert {trial.state for trial in trials} == {State.COMPLETE}
@@ -238,7 +239,7 @@ def test_the_trial_of_a_killed_process_is_taken_over(tmp_path, death):
     first = mine.claim()  # a living process keeps its own
     child = FORK.Process(target=death, args=(tmp_path,))
     child.start()
-    child.join(60)
+    child.join(600)
     assert child.exitcode == -signal.SIGKILL
     other = study_in(tmp_path)
     taken = other.claim()
@@ -252,6 +253,27 @@ def test_another_sweep_in_the_same_folder_is_refused(tmp_path):
     study_in(tmp_path)
     with pytest.raises(CheckpointError, match=r"other settings: facts.*--out"):
         SweepStudy(SweepDirectory(tmp_path), sweep_of(), {"facts": 2})
+
+
+@pytest.mark.parametrize(("storage", "name"), [("sqlite", "study.db"), ("journal", "study.journal")])
+def test_a_damaged_study_is_one_line(tmp_path, storage, name):
+    (tmp_path / name).write_bytes(b"nothing that could be a study\n" * 50)
+    with pytest.raises(CheckpointError, match=r"holds a study that cannot be opened: .*--out") as caught:
+        study_in(tmp_path, sweep_of(storage=storage))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_that_cannot_be_kept_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(trials_module, "train_run", pretend(lambda config, epoch: 1.0))
+    study = SweepStudy(SweepDirectory(tmp_path), sweep_of(), {})
+
+    def full(*_, **__):
+        raise study_module.StudyNotStored from OSError(28, "No space left on device")
+
+    monkeypatch.setattr(study, "complete", full)
+    with pytest.raises(StorageError, match=r"the study cannot be kept: .*No space left"):
+        run_sweep(study, (), lambda *_: None)
+    assert [trial.state for trial in study.trials()] == [State.RUNNING]  # gone on with the next time
 
 
 def test_more_trials_may_be_asked_for_later(tmp_path):
@@ -370,7 +392,7 @@ def test_a_sweep_killed_by_sigkill_ends_as_one_that_was_not(tmp_path):
     for die_at in ((0, 2), (1, 1), "untold", (3, 3), None):
         child = FORK.Process(target=train_sweep, args=(killed, die_at))
         child.start()
-        child.join(120)
+        child.join(600)
         assert child.exitcode == (0 if die_at is None else -signal.SIGKILL)
     rows = without_seconds(SweepDirectory(killed).ranking)
     assert rows == without_seconds(SweepDirectory(whole).ranking)
@@ -434,6 +456,31 @@ def test_a_workbook_takes_any_titles_and_numbers(tmp_path):
         names = re.findall(r'sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
         assert "<f>" not in book.read("xl/worksheets/sheet3.xml").decode()
     assert names == ["train.loss.options.a_very_long_", "train.loss.options.a_very_l (2)", "sheet"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-trials", "0"], r"command line: 'trials': .*greater than or equal to 1, got 0"),
+        (["--subset", "1.5"], r"command line: 'subset': .*less than or equal to 1, got 1.5"),
+        (["train.epoch=3"], r"override 'train.epoch=3': unknown key 'train.epoch'.*epochs"),
+    ],
+)
+def test_a_wrong_word_of_the_command_is_told(tmp_path, options, message):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(json.dumps({"config": os.path.abspath("configs/torch/pointnet_point.yaml"), "parameters": GRID}))
+    with pytest.raises(ConfigError, match=message):
+        runpy.run_path("tools/sweep.py")["main"]([str(sweep), "--out", str(tmp_path / "out"), *options])
+    assert not (tmp_path / "out").exists()
+
+
+def test_optuna_that_is_missing_is_one_line(tmp_path, monkeypatch):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(json.dumps({"config": os.path.abspath("configs/torch/pointnet_point.yaml"), "parameters": GRID}))
+    monkeypatch.setattr(optional, "is_installed", lambda name: name != "optuna")
+    with pytest.raises(ComponentError, match=r"optuna is not installed \(pip install -e '.\[sweep\]'") as caught:
+        runpy.run_path("tools/sweep.py")["main"]([str(sweep)])
+    assert caught.value.exit_code == 7
 
 
 def test_the_tool_says_how_many_and_how_long(tmp_path, capsys):

@@ -27,6 +27,8 @@ from pointae.optional import require
 optuna = require("optuna", extra="sweep")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 State = optuna.trial.TrialState
+StudyNotStored = optuna.exceptions.StorageInternalError
+"""The study could not be written or read: a full disk, a folder that is gone."""
 REPEATS = "repeats"
 """Attribute of a trial that was proposed, but is the same as another."""
 STARTUP_TRIALS = 8
@@ -59,7 +61,7 @@ class SweepStudy:
         facts: JSON-able, what trials depend on; all processes must agree.
 
     Raises:
-        CheckpointError: the study there was begun with other settings.
+        CheckpointError: the study there was begun with other settings, or is damaged.
         ComponentError: Optuna is not installed.
     """
 
@@ -67,9 +69,7 @@ class SweepStudy:
         self.directory, self.settings = directory, settings
         self._gate = FileLock(directory.claim_lock)
         with self._gate:
-            self.study = optuna.create_study(
-                storage=_storage(directory, settings), study_name="sweep", pruner=_pruner(settings), load_if_exists=True
-            )
+            self.study = _opened(directory, settings)
             known = self.study.user_attrs.get("facts")
             if known is None:
                 self.study.set_user_attr("facts", facts)
@@ -180,6 +180,18 @@ class SweepStudy:
     def _note(self, claim: Claim, **facts: Any) -> None:
         for name, value in facts.items():
             claim.trial.set_user_attr(name, value)
+
+
+def _opened(directory: SweepDirectory, settings: SweepSettings) -> Any:
+    try:
+        return optuna.create_study(
+            storage=_storage(directory, settings), study_name="sweep", pruner=_pruner(settings), load_if_exists=True
+        )
+    except Exception as error:  # of sqlite, of JSON, of Optuna: each library tells a damaged file in its own way
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"holds a study that cannot be opened: {first}", where=directory.path, fix="name another folder with --out"
+        ) from error
 
 
 def _storage(directory: SweepDirectory, settings: SweepSettings) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 from pointae.analysis.sweep.directory import SweepDirectory
 from pointae.analysis.sweep.score import Best, best_epoch
 from pointae.analysis.sweep.space import config_of
-from pointae.analysis.sweep.study import Claim, SweepStudy
+from pointae.analysis.sweep.study import Claim, StudyNotStored, SweepStudy
 from pointae.config import Config, ScoreSettings, SweepSettings
-from pointae.errors import ConfigError, NonFiniteError
+from pointae.errors import ConfigError, NonFiniteError, StorageError
 from pointae.runs import RunDirectory
 from pointae.storage import read_table
 from pointae.terminal import console
@@ -47,13 +47,18 @@ def run_trials(
         UsageError: the score names a column that runs do not have.
     """
     count = 0
-    while (claim := study.claim()) is not None:
-        try:
-            _run(study, claim, overrides)
-        finally:
-            claim.release()
-        on_trial(study)
-        count += 1
+    try:
+        while (claim := study.claim()) is not None:
+            try:
+                _run(study, claim, overrides)
+            finally:
+                claim.release()
+            on_trial(study)
+            count += 1
+    except StudyNotStored as error:
+        raise StorageError(
+            f"the study cannot be kept: {error.__cause__ or error}", where=study.directory.path
+        ) from error
     return count
 
 
