@@ -63,6 +63,18 @@ def symmetric_robots(hits: HitBatch) -> Tensor:
     return (here == there).all(1)
 
 
+def turned_robots(hits: HitBatch, way: Tensor) -> HitBatch:
+    """Robots mirrored along the axes, and with y and z exchanged: valid and symmetric ones stay so.
+
+    Args:
+        hits: N voxels of B robots.
+        way: (B,) int64 in 0..15; its bits: mirror x, mirror y, mirror z, exchange y and z.
+    """
+    bits = ((way[:, None] >> torch.arange(4, device=way.device)) & 1).bool()[hits.batch]  # (N, 4)
+    coords = torch.where(bits[:, :3], GRID - 1 - hits.coords, hits.coords)
+    return hits.replace(coords=torch.where(bits[:, 3:], coords[:, [0, 2, 1]], coords))
+
+
 def robot_codes(hits: HitBatch) -> Tensor:
     """Equal rows for equal robots, whatever the order of their voxels.
 

@@ -147,6 +147,26 @@ def _context_after(model, code, hits):
     return model._context(code[:, hits.num_hits], so_far, last, torch.tensor([hits.num_hits]))
 
 
+def test_hits_held_back_are_told_to_no_step_after_them():
+    model, hits = decoder(), told_sequence(robots(), 8)
+    code = model.from_code(torch.randn(12, 5, dtype=torch.float64))
+    whole, alone = model.tell(code, hits)[1], None
+    model.hold_back = 1.0
+    for train in (False, True):
+        alone = model.train(train).tell(code, hits)[1]
+        first = hits.local_index() == 0
+        assert torch.equal(alone.position[first], whole.position[first])
+        assert torch.equal(alone.position, whole.position) is not train
+    _, other = model.tell(code, hits.reordered(torch.arange(hits.num_hits)).select(first))
+    assert torch.equal(other.position, alone.position[first])
+    model.hold_back = 0.5
+    torch.manual_seed(1)
+    tokens = torch.ones(4000, 2, dtype=torch.float64)
+    kept = model._held_back(tokens)
+    assert float(kept.mean()) == pytest.approx(0.5, abs=0.03)
+    assert bool((kept[:, 0] == kept[:, 1]).all())
+
+
 def test_nothing_is_made_after_the_end():
     model = decoder().eval()
     hits = robots(6)

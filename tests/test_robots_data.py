@@ -12,7 +12,7 @@ from pointae.data.robots import different_robots, split_robots
 from pointae.errors import DataError
 from pointae.geometry import robot_geometry
 from pointae.hits import HitBatch
-from pointae.robots import cleaned, first_of_each, symmetric_robots, valid_robots
+from pointae.robots import cleaned, first_of_each, symmetric_robots, turned_robots, valid_robots
 from pointae.simulate import simulate_events
 
 SOURCE = RobotSource()
@@ -171,3 +171,36 @@ def test_too_few_robots_to_split():
     config = load_config("configs/_base_/data/robots.yaml", ["data.source.robots=1"])
     with pytest.raises(DataError, match="no events of 1 are left for train"):
         EventData(config.data, 1)
+
+
+# ---- turned ------------------------------------------------------------------------------------------------
+
+
+def test_turned_robots_are_the_slow_mirrors_and_stay_what_they_are(generated):
+    few = generated.events(slice(0, 200))
+    for way in range(16):
+        turned = turned_robots(few, torch.full((200,), way))
+        for before, after in zip(as_sets(few), as_sets(turned), strict=True):
+            expected = set()
+            for x, y, z, kind in before:
+                x, y, z = (10 - c if way >> axis & 1 else c for axis, c in enumerate((x, y, z)))
+                expected.add((x, z, y, kind) if way & 8 else (x, y, z, kind))
+            assert after == expected
+        assert bool(valid_robots(turned).all())
+        assert torch.equal(symmetric_robots(turned), symmetric_robots(few))
+    assert turned_robots(few.events([]), torch.zeros(0, dtype=torch.int64)).batch_size == 0
+
+
+def test_training_robots_turn_with_the_epoch_and_no_others_do():
+    config = load_config("configs/robots/attention_set.yaml", ["data.source.robots=300", "data.source.turn=true"])
+    plain = load_config("configs/robots/attention_set.yaml", ["data.source.robots=300", "data.source.turn=false"])
+    turning, still = EventData(config.data, 1), EventData(plain.data, 1)
+    rows = torch.arange(100)
+    train = [turning.source.events("train", rows, epoch) for epoch in (1, 2, 2)]
+    assert torch.equal(train[1].coords, train[2].coords)
+    assert not torch.equal(train[0].coords, train[1].coords)
+    alone = turning.source.events("train", rows[40:41], 2)
+    assert as_sets(alone) == as_sets(train[1])[40:41]
+    assert torch.equal(train[0].category, still.source.events("train", rows, 1).category)
+    for split in ("validation", "test"):
+        assert as_sets(turning.all_events(split).hits) == as_sets(still.all_events(split).hits)

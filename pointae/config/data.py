@@ -77,6 +77,9 @@ class RobotSource(Settings):
     """How many different ones are generated; of files all are taken."""
     subset: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of the training split that is used, e.g. 0.2 for a toy set; validation and test stay whole."""
+    turn: bool = False
+    """Training robots come mirrored along x, y, z and with y and z exchanged, each in one of 16 ways an epoch: for
+    robots that would be as likely so."""
     duplicates: Fraction = 0.0
     empties: Fraction = 0.0
     """Shares of generated robots that repeat an earlier one or are empty, for files to be cleaned

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from pointae.config.base import Count, Positive, Settings, Stride, as_tuple
+from pointae.config.base import Count, Fraction, Positive, Settings, Stride, as_tuple
 
 
 class HitEmbeddingSettings(Settings):
@@ -164,6 +164,8 @@ class AutoregressiveSettings(Settings):
     """Width in which the code is unfolded, once an event rather than once a hit: most of the work is cheap there."""
     layers: Positive = 2
     categories: Count = 0
+    hold_back: Fraction = 0.0
+    """Share of the true hits that, in training, the steps after them are not told."""
 
 
 class DenseSettings(Settings):

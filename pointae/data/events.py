@@ -23,7 +23,7 @@ from pointae.errors import ConfigError, DataError
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
-from pointae.robots import KINDS
+from pointae.robots import KINDS, turned_robots
 from pointae.simulate.tracks import Tracks
 
 Split = Literal["train", "validation", "test"]
@@ -62,7 +62,7 @@ class EventSource(Protocol):
         """Events of one epoch of a split."""
 
     def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
-        """The events numbered ``numbers`` (E,) of a split; ``epoch`` matters to simulated training events only."""
+        """The events numbered ``numbers`` (E,) of a split; ``epoch`` matters to made or turned training events."""
 
     def tracks(self, split: Split, numbers: Tensor, epoch: int) -> Tracks | None:
         """Their true tracks, where they are known."""
@@ -75,10 +75,14 @@ class StoredEvents:
     Args:
         hits: all of them.
         numbers: of the events of each split, (E,) int64.
+        turn: whether training robots are turned, another way in each epoch (:func:`~pointae.robots.turned_robots`).
+        seed: of the run.
     """
 
     hits: HitBatch
     numbers: dict[Split, Tensor]
+    turn: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         for split in ("train", "validation"):  # told now, not after an hour of training; a run may do without a test
@@ -97,7 +101,10 @@ class StoredEvents:
         return len(self.numbers[split])
 
     def events(self, split: Split, numbers: Tensor, epoch: int) -> HitBatch:
-        return self.hits.events(self.numbers[split][numbers])
+        hits = self.hits.events(self.numbers[split][numbers])
+        if not self.turn or split != "train":
+            return hits
+        return turned_robots(hits, draws.integers(draws.event_keys(self.seed, epoch, numbers, "turn"), 0, 0, 16))
 
     def tracks(self, split: Split, numbers: Tensor, epoch: int) -> None:
         return None
@@ -231,7 +238,7 @@ def _source_of(data: DataSettings, seed: int) -> EventSource:
     if isinstance(source, RobotSource):
         robots = different_robots(source, seed)
         train, validation, test = split_robots(robots.batch_size, data.shares, source.subset, seed)
-        return StoredEvents(robots, {"train": train, "validation": validation, "test": test})
+        return StoredEvents(robots, {"train": train, "validation": validation, "test": test}, source.turn, seed)
     return SimulatedEvents(source, data, seed)
 
 

@@ -31,7 +31,9 @@ class AutoregressiveDecoder(nn.Module):
     known sequence are computed at once. PointGrow (Sun et al. 2020, arXiv:1810.05591) does so for clouds.
 
     In training the steps are given the true hits, the ``signal`` of the input (teacher forcing); the
-    points of the result are then the likeliest next hits. In evaluation the points are made of the
+    points of the result are then the likeliest next hits. A share of the true hits may be held back (word
+    dropout, Bowman et al. 2016, arXiv:1511.06349): one wrong hit then spoils fewer of those after it.
+    In evaluation the points are made of the
     code alone, each step given those that it chose itself.
 
     Args:
@@ -54,7 +56,7 @@ class AutoregressiveDecoder(nn.Module):
     ) -> None:
         super().__init__()
         width, self.geometry, self.slots = settings.hidden, geometry, settings.slots
-        self.categories = settings.categories
+        self.categories, self.hold_back = settings.categories, settings.hold_back
         self.from_code = nn.Sequential(
             nn.Linear(code_size, settings.code_hidden),
             *(ResidualBlock(settings.code_hidden, settings.code_hidden) for _ in range(settings.layers)),
@@ -96,7 +98,7 @@ class AutoregressiveDecoder(nn.Module):
         kind = self._kinds(hits)
         place = self.place(hits)  # (T, H)
         tokens = code.new_zeros(len(code), self.slots + 1, code.shape[2])
-        tokens[hits.batch, slot + 1] = self._token(place, kind).to(code.dtype)
+        tokens[hits.batch, slot + 1] = self._held_back(self._token(place, kind).to(code.dtype))
         so_far, last = tokens.cumsum(1)[:, :-1], tokens[:, :-1]  # (B, K, H), of the hits before each slot
         asked = (
             torch.arange(self.slots, device=code.device) <= hits.counts[:, None]
@@ -142,6 +144,12 @@ class AutoregressiveDecoder(nn.Module):
 
     def _token(self, place: Tensor, kind: Tensor) -> Tensor:
         return self.to_token(place + self.kind(kind))
+
+    def _held_back(self, tokens: Tensor) -> Tensor:
+        """Tokens (T, H), in training some of them zero: no step may lean on those before it alone."""
+        if not self.training or not self.hold_back:
+            return tokens
+        return tokens * (torch.rand(len(tokens), 1, device=tokens.device) >= self.hold_back)
 
     def _kind_logits(self, h: Tensor, place: Tensor) -> Tensor:
         return _wide(self.to_kind(h + self.place_of_kind(place)))
