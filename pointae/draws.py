@@ -140,12 +140,10 @@ def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     """
     counts = offsets.diff()
     batch = torch.repeat_interleave(counts)
-    local = torch.arange(batch.numel(), device=batch.device) - offsets[:-1][batch]
+    local = torch.arange(batch.numel(), device=batch.device) - offsets[:-1].index_select(0, batch)
     # One sort of (event, 40 random bits) serves all events; ties keep their order.
-    order = torch.argsort((batch << 40) | _shift_right(bits(keys[batch], local), 24), stable=True)
-    ranks = torch.empty_like(order)
-    ranks[order] = local
-    return ranks
+    order = torch.argsort((batch << 40) | _shift_right(bits(keys.index_select(0, batch), local), 24), stable=True)
+    return torch.empty_like(order).index_copy_(0, order, local)
 
 
 def _unit(word: Tensor) -> Tensor:

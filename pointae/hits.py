@@ -123,7 +123,7 @@ class HitBatch:
 
     def local_index(self) -> Tensor:
         """(N,) int64, number of each hit inside its event."""
-        return torch.arange(self.num_hits, device=self.device) - self.offsets[:-1][self.batch]
+        return torch.arange(self.num_hits, device=self.device) - self.offsets[:-1].index_select(0, self.batch)
 
     # ---- making new ones -----------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class HitBatch:
         if mask.dtype != torch.bool or mask.shape != (self.num_hits,):
             raise DataError(f"mask must be ({self.num_hits},) bool, got {tuple(mask.shape)} {mask.dtype}")
         ends = torch.cat([mask.new_zeros(1, dtype=torch.int64), mask.cumsum(0)])[self.offsets]
-        return self._take(mask, offsets=ends)
+        return self._take(mask.nonzero()[:, 0], offsets=ends)
 
     def events(self, index: Tensor | slice | Sequence[int]) -> HitBatch:
         """The events numbered ``index``, in that order, by slicing the CSR arrays.
@@ -144,11 +144,11 @@ class HitBatch:
         Args:
             index: (E,) int64, a sequence of numbers, or a slice: of a plain one the arrays are views.
         """
-        if isinstance(index, slice) and index.step in (None, 1):
-            return self._run(*index.indices(self.batch_size)[:2])
         if isinstance(index, slice):
-            numbers = range(*index.indices(self.batch_size))  # torch.arange refuses [5:3], which is empty
-            index = torch.arange(len(numbers)) * numbers.step + numbers.start
+            numbers = range(*index.indices(self.batch_size))
+            if numbers.step == 1:
+                return self._run(numbers.start, numbers.stop)
+            index = list(numbers)
         index = torch.as_tensor(index, dtype=torch.int64, device=self.device)
         counts = self.counts[index]
         offsets = _offsets_of(counts)
@@ -166,14 +166,9 @@ class HitBatch:
         """Consecutive events, ``last`` behind them: views of the arrays, nothing is copied."""
         last = max(first, last)
         offsets = self.offsets[first : last + 1]
-        rows = slice(int(offsets[0]), int(offsets[-1]))
-        ids, times = self.event_id, self.event_time_ns
-        return self._take(
-            rows,
-            offsets=offsets - offsets[0],
-            event_id=None if ids is None else ids[first:last],
-            event_time_ns=None if times is None else times[first:last],
-        )
+        given = {name: value for name in ("event_id", "event_time_ns") if (value := getattr(self, name)) is not None}
+        per_event = {name: value[first:last] for name, value in given.items()}
+        return self._take(slice(int(offsets[0]), int(offsets[-1])), offsets=offsets - offsets[0], **per_event)
 
     def reordered(self, rows: Tensor) -> HitBatch:
         """The hits in another order; ``rows`` (N,) must keep every hit in its event."""
@@ -257,8 +252,10 @@ class HitBatch:
         )
 
     def _take(self, rows: Tensor | slice, **event_fields: Any) -> HitBatch:
-        taken = {name: value[rows] for name, value in self.present.items()}
-        return self.replace(coords=self.coords[rows], features=self.features[rows], **taken, **event_fields)
+        names = ("coords", "features", *self.present)
+        if isinstance(rows, slice):
+            return self.replace(**{name: getattr(self, name)[rows] for name in names}, **event_fields)
+        return self.replace(**{name: getattr(self, name).index_select(0, rows) for name in names}, **event_fields)
 
     # ---- torch-geometric -----------------------------------------------------------------------
 
