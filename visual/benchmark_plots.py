@@ -109,6 +109,10 @@ def _curves(table: Table, x: str, y: str, x_label: str, y_label: str) -> Figure:
     figure = Figure(figsize=(7.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     _lines(axes, table.rows, x, y)
+    lowest, highest = axes.get_ylim()
+    if highest / lowest < 10:  # cost that hardly moves should look so
+        middle = (lowest * highest) ** 0.5
+        axes.set_ylim(middle / 10**0.5, middle * 10**0.5)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.set_title(table.title, fontsize=11)
@@ -149,15 +153,12 @@ def _lines(axes: Any, rows: Sequence[Row], x: str, y: str, names: Sequence[str] 
         axes.plot([row[x] for row in own], [row[y] for row in own], color=colour, marker=marker, label=name)
     _logarithmic(axes.xaxis, axes.set_xscale)
     _logarithmic(axes.yaxis, axes.set_yscale)
-    lowest, highest = axes.get_ylim()
-    if highest / lowest < 10:  # cost that hardly moves should look so
-        middle = (lowest * highest) ** 0.5
-        axes.set_ylim(middle / 10**0.5, middle * 10**0.5)
 
 
 def _logarithmic(axis: Any, set_scale: Callable[[str], object]) -> None:
     set_scale("log")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    lowest, highest = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1,) if highest > 1e3 * lowest else (1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
