@@ -223,12 +223,31 @@ def test_pyvista_projects_as_it_draws(no_display):
     canvas.plotter.close()
 
 
+@pytest.mark.skipif(not draws_without_a_screen(), reason="no libEGL here: apt-get install libegl1")
+def test_pyvista_draws_fewer_hits_while_a_large_event_is_turned_and_then_all(no_display, monkeypatch):
+    pytest.importorskip("pyvista")
+    monkeypatch.setattr("visual.drawing.TURNING", 5)  # of 12
+    canvas = pyvista_view.Canvas(off_screen=True)
+    canvas.draw(drawing_of(build_scene(some_hits(kept=None, signal=None), 0, look=Look(colour_by="score"))))
+
+    def drawn():
+        dataset = canvas.plotter.actors["input"].mapper.dataset
+        return dataset.n_points, len(np.unique(canvas.pixels().reshape(-1, 3), axis=0)) > 20
+
+    assert drawn() == (12, True)
+    canvas.turning(True)
+    assert drawn() == (4, True)  # every third
+    canvas.turning(False)
+    assert drawn() == (12, True)
+    canvas.plotter.close()
+
+
 needs_screen = pytest.mark.skipif(display_problem() is not None, reason=f"{display_problem()}: run under xvfb-run")
 
 
 @pytest.mark.display
 @needs_screen
-def test_open3d_draws_every_hit_in_a_window(tmp_path):
+def test_open3d_draws_every_hit_in_a_window(tmp_path, monkeypatch):
     controller = Controller(some_source())
     window = open3d_view.Window(controller)
 
@@ -258,6 +277,15 @@ def test_open3d_draws_every_hit_in_a_window(tmp_path):
     window.button(0, 1, 0)
     window.button(0, 0, 0)
     assert controller.message.startswith(controller.shown[0].name)
+    monkeypatch.setattr("visual.drawing.TURNING", 5)
+    before = drawn()
+    window.draw(controller.drawing)
+    window.move(600, 500)
+    window.button(0, 1, 0)
+    assert sum(drawn().values()) < sum(before.values())
+    window.move(640, 500)
+    window.button(0, 0, 0)
+    assert drawn() == before
     controller.source = replace(controller.source, folder=tmp_path)
     window.save()
     assert imread(tmp_path / "event_0_window_1.png").std() > 0.02

@@ -8,6 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+NO_OPENGL = "apt-get install libgl1-mesa-dri draws without a graphics card; --engine html needs none"
+"""What to do where a viewer finds no OpenGL."""
+
 
 def display_problem() -> str | None:
     """Why no window can be opened here; ``None`` if one can.

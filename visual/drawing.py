@@ -12,6 +12,8 @@ from visual.scene import Scene
 
 ASIDE = np.array([-0.16, 0.0, 0.0])
 """Where one looks at in a view in space, from the centre of the box: the upper left corner is for texts."""
+TURNING = 200_000
+"""Hits that are drawn while the user turns an event; the rest comes back when it stands still."""
 Text = tuple[str, str]
 """A line and its colour."""
 
@@ -86,6 +88,11 @@ class Drawing:
     view: View
     sliders: tuple[Slider, ...] = ()
     foot: tuple[str, ...] = ()
+
+
+def turning_step(scene: Scene) -> int:
+    """Every how manieth hit is drawn while the event is turned; 1: all."""
+    return -(-sum(len(layer.pos) for layer in scene.layers) // TURNING) or 1
 
 
 def drawing_of(scene: Scene) -> Drawing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -27,8 +28,9 @@ def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any
         seed: of the event.
 
     Returns:
-        ``engine``, ``hits``; ``first_s`` from the hits to the first frame, without
-        imports; ``frame_s`` and ``slowest_s``, the median and the slowest of the frames after it, in seconds.
+        ``engine``, ``hits``; in seconds ``first_s``, from the hits to the first frame without imports;
+        ``turning_s`` and ``slowest_s``, median and slowest frame while the user turns the event, which
+        shows at most :data:`~visual.drawing.TURNING` hits; ``whole_s``, a frame of all hits.
 
     Raises:
         ComponentError: the engine cannot draw here.
@@ -39,7 +41,7 @@ def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any
     return {"engine": engine, "hits": hits, **canvas_of(source, frames)}
 
 
-def _open3d(source: EventSource, frames: int) -> dict[str, Any]:
+def _open3d(source: EventSource, frames: int) -> dict[str, float]:
     if (problem := display_problem()) is not None:
         raise ComponentError(f"open3d draws in a window, but {problem}", fix="run it under xvfb-run")
     from visual.controller import Controller
@@ -55,18 +57,12 @@ def _open3d(source: EventSource, frames: int) -> dict[str, Any]:
         window.window.capture_screen_float_buffer(False)  # Waits until it is drawn.
 
     draw()
-    first = time.perf_counter() - begin
-    seconds = []
-    for i in range(frames):
-        start = time.perf_counter()
-        window.look(VIEWS["r"], 360 * i / frames)
-        draw()
-        seconds.append(time.perf_counter() - start)
+    figures = _turn(window, draw, frames, time.perf_counter() - begin)
     window.window.destroy_window()
-    return _figures(first, seconds)
+    return figures
 
 
-def _pyvista(source: EventSource, frames: int) -> dict[str, Any]:
+def _pyvista(source: EventSource, frames: int) -> dict[str, float]:
     from visual.drawing import drawing_of
     from visual.pyvista_view import Canvas
 
@@ -74,19 +70,29 @@ def _pyvista(source: EventSource, frames: int) -> dict[str, Any]:
     canvas = Canvas(off_screen=True)
     canvas.draw(drawing_of(source.scene(0)))
     canvas.pixels()
-    first = time.perf_counter() - begin
-    seconds = []
-    for i in range(frames):
-        start = time.perf_counter()
-        canvas.look(VIEWS["r"], 360 * i / frames)
-        canvas.plotter.render()
-        seconds.append(time.perf_counter() - start)
+    figures = _turn(canvas, canvas.plotter.render, frames, time.perf_counter() - begin)
     canvas.plotter.close()
-    return _figures(first, seconds)
+    return figures
 
 
-def _figures(first: float, seconds: list[float]) -> dict[str, Any]:
-    return {"first_s": first, "frame_s": statistics.median(seconds), "slowest_s": max(seconds)}
+def _turn(canvas: Any, draw: Callable[[], Any], frames: int, first: float) -> dict[str, float]:
+    canvas.turning(True)
+    draw()
+    seconds = [_timed(canvas, draw, 360 * i / frames) for i in range(frames)]
+    canvas.turning(False)
+    draw()
+    whole = [_timed(canvas, draw, 120 * i) for i in range(3)]
+    return {
+        "first_s": first, "turning_s": statistics.median(seconds), "slowest_s": max(seconds),
+        "whole_s": statistics.median(whole),
+    }  # fmt: skip
+
+
+def _timed(canvas: Any, draw: Callable[[], Any], turn: float) -> float:
+    start = time.perf_counter()
+    canvas.look(VIEWS["r"], turn)
+    draw()
+    return time.perf_counter() - start
 
 
 def _even_hits(count: int, seed: int) -> HitBatch:

@@ -17,8 +17,8 @@ from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import rgb
 from visual.controller import Controller
-from visual.display import display_problem
-from visual.drawing import ASIDE, VIEWS, Drawing, View, drawing_of
+from visual.display import NO_OPENGL, display_problem
+from visual.drawing import ASIDE, VIEWS, Drawing, View, drawing_of, turning_step
 from visual.frame import frame_of
 from visual.look import Look
 from visual.moving import write_pixels
@@ -90,13 +90,15 @@ class Canvas:
         self.window = self.open3d.visualization.VisualizerWithKeyCallback()
         made = self.window.create_window("pointae", 1280, 820, visible=visible)
         if not made or self.window.get_render_option() is None:
-            raise ComponentError("open3d cannot open a window here: it needs OpenGL 3.3", fix="try --engine html")
+            raise ComponentError("open3d cannot open a window here: it needs OpenGL 3.3", fix=NO_OPENGL)
         options = self.window.get_render_option()
         options.background_color = np.ones(3)
         options.light_on = False
         options.mesh_show_back_face = True  # Open3D's letters are inside out.
         self.clouds: dict[str, Any] = {}
         self._drawn: list[Any] = []
+        self._whole: dict[str, Any] = {}  # Copies of the clouds that are thinned now.
+        self._step = 1
         self._marks: list[Mark] = []
         self._maker = Marks(self.open3d)
         self._camera: NDArray | None = None
@@ -109,6 +111,7 @@ class Canvas:
         scene = drawing.scene
         frame = frame_of(scene, drawing.view.along)
         self.clouds = {layer.name: self._cloud(scene, layer) for layer in scene.layers if len(layer.pos)}
+        self._whole, self._step = {}, turning_step(scene)
         self._marks = self._maker.of(drawing, frame)
         box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
         self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
@@ -135,6 +138,18 @@ class Canvas:
         control.set_constant_z_near(_NEAR)
         control.set_constant_z_far(_FAR)
         self._camera = None
+
+    def turning(self, on: bool) -> None:
+        """Draw no more hits than can be turned smoothly, or all again."""
+        if self._step == 1 or on == bool(self._whole):
+            return
+        for name, cloud in self.clouds.items():
+            if on:
+                self._whole[name] = self.open3d.geometry.PointCloud(cloud)
+            taken = cloud.uniform_down_sample(self._step) if on else self._whole[name]
+            cloud.points, cloud.colors = taken.points, taken.colors
+            self.window.update_geometry(cloud)
+        self._whole = self._whole if on else {}
 
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W, 3), what the window shows."""
@@ -226,7 +241,10 @@ class Window(Canvas):
         """The mouse is pressed or released: on a slider, on a hit, or to turn the box."""
         if action:
             self._pressed, self._pressed_at = (button, modifiers), self._mouse
-            return self._slide()
+            self._slide()
+            self.turning(self._held is None)
+            return False
+        self.turning(False)
         still = np.hypot(*np.subtract(self._mouse, self._pressed_at)) < _STILL
         if self._held is None and still and self.controller.pick(self.project, *self._mouse):
             self.draw(self.controller.drawing)

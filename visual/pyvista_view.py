@@ -12,7 +12,8 @@ from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import BLUE, INK, rgb
 from visual.controller import Controller
-from visual.drawing import ASIDE, VIEWS, Drawing, Slider, View, drawing_of
+from visual.display import NO_OPENGL
+from visual.drawing import ASIDE, VIEWS, Drawing, Slider, View, drawing_of, turning_step
 from visual.frame import frame_of
 from visual.look import Look
 from visual.moving import write_pixels
@@ -87,13 +88,15 @@ class Canvas:
         window = self.plotter.render_window
         # Asked first: without OpenGL VTK would end the process, without a screen draw where nobody looks.
         if not window.SupportsOpenGL():
-            raise ComponentError("pyvista cannot draw here: it needs OpenGL 3.2", fix="try --engine html")
+            raise ComponentError("pyvista cannot draw here: it needs OpenGL 3.2", fix=NO_OPENGL)
         if not off_screen and window.GetClassName() in _INVISIBLE:
-            raise ComponentError("pyvista found no screen to open a window on", fix="try --engine html")
+            raise ComponentError("pyvista found no screen to open a window on", fix=NO_OPENGL)
         self.plotter.set_background("white")
         self.plotter.enable_anti_aliasing("msaa", multi_samples=8)
         self.clouds: dict[str, Any] = {}
+        self._few: dict[str, Any] = {}
         self._named: set[str] = set()
+        self._step = 1
 
     def draw(self, drawing: Drawing) -> None:
         """Show a drawing instead of what was shown; the camera stays."""
@@ -101,7 +104,7 @@ class Canvas:
         scene = drawing.scene
         for name in self._named:
             self.plotter.remove_actor(name, render=False)
-        self._named, self.clouds = set(), {}
+        self._named, self.clouds, self._step = set(), {}, turning_step(scene)
         for layer in reversed(scene.layers):
             if len(layer.pos):
                 self._draw_layer(scene, layer)
@@ -126,6 +129,17 @@ class Canvas:
             self.plotter.parallel_scale = _SCALE_ALONG
         self.plotter.camera_set = True
         self.plotter.renderer.reset_camera_clipping_range()
+
+    def turning(self, on: bool) -> None:
+        """Draw no more hits than can be turned smoothly, or all again."""
+        if self._step == 1:
+            return
+        for name, cloud in self.clouds.items():
+            few = self.pyvista.PolyData(cloud.points[:: self._step])
+            if "colours" in cloud.point_data:
+                few["colours"] = cloud["colours"][:: self._step]
+            self._few[name] = few  # The mapper itself does not keep it alive.
+            self.plotter.actors[name].mapper.dataset = few if on else cloud
 
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W, 3), what the window shows."""
@@ -225,6 +239,7 @@ class Window(Canvas):
     def button(self, pressed: bool) -> None:
         """The left button is pressed or released: a click that did not move picks a hit."""
         place = self.plotter.iren.interactor.GetEventPosition()
+        self.turning(pressed)
         if pressed:
             self._pressed_at = place
         elif np.hypot(*np.subtract(place, self._pressed_at)) < _STILL and self.controller.pick(self.project, *place):
