@@ -5,6 +5,8 @@ import json
 import math
 import re
 import runpy
+import subprocess
+import sys
 from base64 import b64encode
 from itertools import pairwise
 
@@ -13,7 +15,7 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from pointae.analysis.comparison import compare_runs, notes_on, ranking_table
+from pointae.analysis.comparison import compare_runs, judged_table, notes_on, ranking_table
 from pointae.analysis.evaluation import ranked_events
 from pointae.config_files import dump_config, load_config
 from pointae.errors import CheckpointError, DataError, UsageError
@@ -22,7 +24,7 @@ from pointae.hits import HitBatch
 from pointae.io import read_hits
 from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, output_histogram, per_event_table
 from pointae.runs import RunDirectory
-from pointae.storage import read_table, write_table
+from pointae.storage import read_table, write_json, write_table
 from pointae.training.session import train_run
 from visual.theme import DARK, THEMES
 from visual.training_plots import Course, draw_training, loss_label, plot_training
@@ -162,6 +164,12 @@ def test_an_old_or_empty_training_is_drawn_as_far_as_it_goes(tmp_path, monkeypat
             run.metrics_path.unlink()
         with pytest.raises(DataError, match="holds no epochs"):
             draw_training(run)
+
+
+def test_drawing_a_training_imports_no_viewer():
+    code = "import sys, visual.training_plots; print(sorted({'open3d', 'pyvista', 'vtk', 'plotly'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_loss_is_called_by_all_its_terms():
@@ -314,6 +322,22 @@ def test_runs_judged_on_other_events_and_bad_names_are_told(judged, tmp_path):
     empty.write_config(first.config_path.read_text())
     with pytest.raises(DataError, match="holds no epochs to draw"):
         type_in("compare", empty.path)
+
+
+def test_a_run_is_told_beside_what_it_was_judged_with(tmp_path):
+    run = run_with(tmp_path, [epoch_row(1)])
+    assert judged_table(run) is None
+    network = {"noise_removed_at_97": 0.9123, "snr_db_out": -2.22, "roc_auc": None, "events": 2000, "settings": {}}
+    oracle = {"noise_removed_at_97": 0.99, "events": 2000, "settings": {"threshold": 0.5}}
+    write_json(run.judged_path, {"network": network, "oracle": oracle, "pattern": {"coverage": 0.5, "true_hits": 1234}})
+    table = judged_table(run)
+    assert (table.title, table.headings) == ("2,000 events", ("", "network", "oracle"))
+    assert table.rows == (
+        ("noise removed at 97 % signal kept", "91.2%", "99.0%"),
+        ("SNR after, dB", "-2.2", ""),
+        ("generated pattern: coverage", "0.5", ""),
+        ("generated pattern: true hits", "1,234", ""),
+    )
 
 
 def test_runs_of_the_same_name_are_told_apart_by_their_paths(tmp_path):

@@ -42,18 +42,17 @@ def main(arguments: Sequence[str]) -> None:
         evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
         save_evaluation(run, evaluation, config.evaluate.pictures)
         save_stages(run, evaluation, of_config=events is None)
-        pattern = evaluation.pattern
-        figures = {**evaluation.rows[0].figures, **{f"pattern_{name}": value for name, value in pattern.items()}}
-        text = "\n".join(f"generated pattern, {name}: {value:g}" for name, value in pattern.items())
+        made = {f"pattern_{name}": value for name, value in evaluation.pattern.items()}
+        figures, text = {**evaluation.rows[0].figures, **made}, ""
     judged = judged_table(run)
     page = write_report([Told(run, run.name, judged)], run.path)
     if options.json:
         print(json.dumps(figures))
         return
-    if judged is not None and config.data.source.kind != "robots":  # of those there is more to tell
-        judged.show()
     if text:
         console.print(text, markup=False)
+    elif judged is not None:
+        judged.show()
     console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}", markup=False)
 
 

@@ -218,7 +218,7 @@ def _cell(tag: str, text: str, name: bool) -> str:
 def _lineage(each: Told, prefix: str) -> Iterator[str]:
     """Where a run comes from, and its config."""
     yield f"<h2>{prefix}lineage</h2>"
-    yield _table(TextTable("", ("", ""), tuple(_facts(each.run))))
+    yield f'<div class="facts">{_table(TextTable("", ("", ""), tuple(_facts(each.run))))}</div>'
     packages = each.run.record.get("environment", {}).get("packages", {})
     listed = "\n".join(f"{name} {version}" for name, version in packages.items())
     yield f"<details><summary>Packages</summary><pre>{escape(listed)}</pre></details>"

@@ -120,6 +120,12 @@ def judged_table(run: RunDirectory) -> TextTable | None:
     first = next(iter(methods.values()))
     title = ", ".join(f"{first[name]:,} {name.replace('_', ' ')}" for name in SAME_EVENTS if first.get(name))
     rows = [(HEADINGS[name], *(text_of(name, own.get(name)) for own in methods.values())) for name in names]
+    made = figures.get("pattern") or {}
+    rows += [
+        (f"generated pattern: {name.replace('_', ' ')}", _number(value), *[""] * (len(methods) - 1))
+        for name, value in made.items()
+        if _known(value)
+    ]
     return TextTable(title, ("", *methods), tuple(rows))
 
 
@@ -130,6 +136,10 @@ def text_of(name: str, value: Any) -> str:
     if name in _COUNTS:
         return f"{value:,.0f}"
     return f"{value:{_FORMATS.get(name, '.1%')}}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _figures_of(run: RunDirectory) -> Row:
