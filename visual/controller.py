@@ -105,19 +105,20 @@ class Controller:
     def drawing(self) -> Drawing:
         """All that is on the screen."""
         shown = self.scene.only(layer.name for layer in self.shown)
-        return Drawing(shown, tuple(self.texts), self.view, tuple(self.sliders), KEYS)
+        foot = (*wrap(self.message, 2 * LINE), *KEYS)
+        return Drawing(shown, tuple(self.texts), self.view, tuple(self.sliders), foot)
 
     @property
     def texts(self) -> list[Text]:
-        """Lines and their colours: title, caption, a layer each with its key, what colours mean, the picked hit."""
+        """Lines and their colours: title, caption, a layer each with its key, what colours mean."""
         layers = [
             (f"{i % 10}  {layer.legend}" + ("  off" if layer.name in self.hidden else ""), layer.style.colour)
             for i, layer in enumerate(self.scene.layers, start=1)
         ]
         if self.scene.key:
             layers = [(text, INK) for text, _ in layers]
-        caption, message = ([(line, INK) for line in wrap(text, LINE)] for text in (self.scene.caption, self.message))
-        return [(self.scene.title, INK), *caption, *layers, *self.scene.key, *message]
+        caption = [(line, INK) for line in wrap(self.scene.caption, LINE)]
+        return [(self.scene.title, INK), *caption, *layers, *self.scene.key]
 
     @property
     def sliders(self) -> list[Slider]:

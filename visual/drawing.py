@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from visual.colours import INK
 from visual.scene import Scene
 
-ASIDE = np.array([-0.16, 0.0, 0.0])
+ASIDE = np.array([-0.2, 0.0, 0.0])
 """Where one looks at in a view in space, from the centre of the box: the upper left corner is for texts."""
 TURNING = 200_000
 """Hits that are drawn while the user turns an event; the rest comes back when it stands still."""

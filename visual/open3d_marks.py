@@ -14,7 +14,7 @@ from visual.frame import Frame
 
 _LETTER = 14.0
 """Height of a line in the units of Open3D's letters."""
-_TALL, _SMALL = 15.0, 12.0
+_TALL, _SMALL = 15.0, 14.0
 """Height of a line in pixels: in the corners, and at the axes and the foot."""
 _DEPTH = 0.2
 """Distance from the eye of what stays in its corner: nearer than any hit."""

@@ -30,10 +30,10 @@ _KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for
 """GLFW's numbers of keys; those of letters and digits are their ASCII capitals."""
 _FIELD_OF_VIEW, _NEARLY_PARALLEL = 35.0, 10.0
 """Degrees; Open3D's own 60 bends the box, and of a truly parallel view it tells no camera."""
-_ZOOM, _ZOOM_ALONG = 0.63, 0.46
+_ZOOM, _ZOOM_ALONG = 0.68, 0.46
 _NEAR, _FAR = 0.1, 100.0
 """From the eye; Open3D's own would cut off the texts, which are nearer than any hit."""
-_MANY = 20_000
+_SOME, _MANY = 500, 20_000
 """Hits from which on they are drawn smaller."""
 _STILL = 3.0
 """Pixels that the mouse may move between press and release of a click."""
@@ -116,7 +116,8 @@ class Canvas:
         box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
         self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
         hits = sum(len(layer.pos) for layer in scene.layers)
-        self.window.get_render_option().point_size = 7.0 if hits < _MANY else 2.0
+        # One size for all layers: this window knows no other.
+        self.window.get_render_option().point_size = 7.0 if hits < _SOME else 4.5 if hits < _MANY else 2.0
         for i, geometry in enumerate(self._drawn):
             # The camera fits the box, which comes first; hits and letters do not move it.
             self.window.add_geometry(geometry, reset_bounding_box=first and i == 0)

@@ -25,7 +25,7 @@ POINT_SCALE = 1.8
 _MANY = 20_000
 """Hits from which on they are drawn as small squares."""
 _INVISIBLE = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-_DISTANCE, _SCALE_ALONG = 5.5, 0.92
+_DISTANCE, _SCALE_ALONG = 5.9, 0.92
 """From the centre of the box to the eye, and half the height of what a parallel view shows."""
 _KEYS = {
     "Right": "right", "Left": "left", "Up": "up", "Down": "down",
