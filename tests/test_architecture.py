@@ -9,7 +9,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
-    ["errors", "optional", "environment", "storage", "terminal", "draws", "geometry", "hits", "voxels", "images", "robots"],
+    [
+        "errors",
+        "optional",
+        "environment",
+        "storage",
+        "terminal",
+        "draws",
+        "geometry",
+        "hits",
+        "voxels",
+        "images",
+        "robots",
+    ],
     ["config", "config_files"],
     ["io", "simulate", "degrade", "data"],
     ["oracle", "tracking", "nn", "losses", "metrics", "classical", "recover", "precision", "weights", "thresholds"],

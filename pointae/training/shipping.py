@@ -77,11 +77,11 @@ def ship_run(
 def _in_words(config: Config, epochs: int) -> str:
     """The events that the kept weights were trained on."""
     source = config.data.source
-    if isinstance(source, FileSource):
+    if isinstance(source, RobotSource) and not source.paths:
+        return f"{config.data.shares.train:.0%} of {source.robots:,} generated robots, {epochs} times each"
+    if isinstance(source, FileSource | RobotSource):
         files = ", ".join(Path(path).name for path in source.paths)
         return f"{config.data.shares.train:.0%} of the events of files, {epochs} times each: {files}"
-    if isinstance(source, RobotSource):
-        return f"{config.data.shares.train:.0%} of {source.robots:,} generated robots, {epochs} times each"
     events = config.data.events.train
     fresh = f"{events * epochs:,} simulated events, none seen twice"
     count = fresh if config.data.fresh else f"{events:,} simulated events, {epochs} times each"
