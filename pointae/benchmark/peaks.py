@@ -20,9 +20,10 @@ FILE_EVENTS = 10_000
 TRAINED = ("sparse U-Net, torch", "torch-small, fp32", "PointNet", "dense 3D", "dense 2D")
 DENSE_STRIDES = ((4, 4, 32), (8, 8, 32), (8, 8, 64), (16, 16, 64))
 """Of the dense 3D network, finest first."""
-ACTIVATIONS = 30
-"""Volumes of its finest grid that a training step of the dense 3D network holds at once, roughly: measured 25 to 30."""
-SHARE_OF_MEMORY = 0.6
+ACTIVATIONS = 40
+"""Volumes of its finest grid that a training step of the dense 3D network holds at once, at most: 28 to 37 were seen."""
+SHARE_OF_MEMORY = 0.5
+"""That a job may take."""
 
 
 def measure_memory(plan: Plan, results: Results) -> None:
@@ -35,11 +36,10 @@ def measure_memory(plan: Plan, results: Results) -> None:
             job["stride"] = finest_stride(BATCH)
         stride = f" at stride {' x '.join(map(str, job['stride']))}" if "stride" in job else ""
         rows.append(_told(f"training step, {BATCH} events: {name}{stride}", job, plan))
-    events = 6000 if plan.quick else FILE_EVENTS
     for times in (1, 4):
-        plan.advance(0, f"memory: a file of {times * events:,} events")
-        job = {"job": "file", "events": times * events}
-        rows.append(_told(f"denoise an HDF5 file of {times * events:,} events, torch-small", job, plan))
+        plan.advance(0, f"memory: a file of {times * FILE_EVENTS:,} events")
+        job = {"job": "file", "events": times * FILE_EVENTS}
+        rows.append(_told(f"denoise an HDF5 file of {times * FILE_EVENTS:,} events, torch-small", job, plan))
     if not plan.quick:
         plan.advance(0, "memory: an event of a million hits")
         rows.append(_told("denoise one event of 1,000,000 hits, sparse U-Net", {"job": "million"}, plan))
