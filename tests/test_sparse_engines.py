@@ -133,6 +133,14 @@ def test_places_of_a_table_that_many_keys_share_hide_none(monkeypatch):
     assert_agree(run("torch", voxels, (3, 3, 3), (2, 2, 2)), by_conv3d(voxels, (3, 3, 3), (2, 2, 2)))
 
 
+def test_maps_of_few_rows_each_give_what_one_map_does(monkeypatch):
+    voxels = random_voxels((5, 6, 7), 4, 300)
+    whole = run("torch", voxels, (3, 3, 3), (2, 2, 2))
+    monkeypatch.setattr("pointae.nn.sparse.kernel_maps.PAIRS_A_MAP", 100)
+    assert len(build_levels("torch", voxels)[0]._neighbours.forward) > 10
+    assert_agree(run("torch", voxels, (3, 3, 3), (2, 2, 2)), whole)
+
+
 @pytest.mark.parametrize("reduce", ["amax", "mean"])
 def test_pooling_equals_that_of_the_hits_of_each_coarse_voxel(reduce):
     voxels = random_voxels((7, 6, 9), 3, 150)

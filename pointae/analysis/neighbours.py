@@ -34,7 +34,7 @@ class NeighbourCount:
     def __str__(self) -> str:
         return (
             f"stride {'x'.join(map(str, self.stride))}: {self.voxels} voxels of {self.hits} hits, "
-            f"{self.per_voxel:.2f} neighbours each"
+            f"{self.pairs} neighbour pairs, {self.per_voxel:.2f} neighbours each"
         )
 
 

@@ -17,6 +17,9 @@ from pointae.voxels import Triple, VoxelBatch
 ENGINES: dict[str, type[Level]] = {"torch": TorchLevel, "spconv": SpconvLevel, "dense": DenseLevel}
 """Engines known by name; naming one imports nothing."""
 
+SPCONV_PRECISION = "bf16 is unknown to it: its convolutions use fp32 instead"
+"""Said wherever spconv is taken."""
+
 
 def resolve_engine(name: str) -> tuple[str, str]:
     """The engine to use and why.
@@ -38,11 +41,12 @@ def resolve_engine(name: str) -> tuple[str, str]:
             require("spconv.pytorch", extra="gpu")
         except ComponentError as error:
             return "torch", f"auto: {error}"
-        return "spconv", "auto: CUDA device and spconv present"
+        return "spconv", f"auto: CUDA device and spconv present; {SPCONV_PRECISION}"
     if name not in ENGINES:
         raise unknown_name("sparse engine", name, ["auto", *ENGINES])
     if name == "spconv":
         require("spconv.pytorch", extra="gpu")
+        return name, f"named in the settings; {SPCONV_PRECISION}"
     return name, "named in the settings"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor
 
 SHORTEST_BLOCK = 64
 """Slots of a block at least: below it, a matrix product is mostly overhead."""
+PAIRS_A_MAP = 12_000
+"""Pairs that a CPU multiplies at once: few enough that their rows, gathered and multiplied, stay in its cache."""
 BLOCKS_AN_OFFSET = 4
 """Blocks that an offset met as often as the mean is cut into: half a block of each offset stays empty on average."""
 
@@ -71,7 +73,7 @@ class KernelMap:
     block stays empty, about an eighth of all slots where pairs are many.
 
     Args:
-        offsets: (G,) int64, offset of each block, ascending.
+        offsets: (G,) int64, offset of each block.
         starts: (K + 1,) int64, blocks of offset k are ``starts[k]`` to ``starts[k + 1] - 1``.
         length: L.
         inputs, outputs: what each of the G x L slots reads and is summed into.
@@ -109,6 +111,13 @@ class KernelMap:
         """The map that goes from the outputs to the inputs, under the same offsets."""
         return KernelMap(self.offsets, self.starts, self.length, self.outputs, self.inputs)
 
+    def mirrored(self) -> KernelMap:
+        """The same pairs under the opposite offsets: of neighbours, all pairs the other way round.
+
+        Only to sum over pairs with, not by offset.
+        """
+        return replace(self, offsets=len(self.starts) - 2 - self.offsets)
+
     def blocks(self, slots: Tensor) -> Tensor:
         """(S, C) -> (G, L, C)."""
         return slots.view(len(self.offsets), self.length, slots.shape[1])
@@ -125,3 +134,27 @@ class KernelMap:
         """(S - P,) int64, slots without a pair."""
         is_empty = self.inputs.slot.new_ones(self.inputs.num_slots, dtype=torch.bool)
         return is_empty.index_fill_(0, self.inputs.slot, False).nonzero()[:, 0]
+
+
+def maps_by_target(offset: Tensor, source: Tensor, target: Tensor, num_offsets: int, num_rows: int) -> list[KernelMap]:
+    """Maps of consecutive ranges of targets, that what is gathered for one stays in a CPU's cache.
+
+    Rows of ``outputs`` count from the first of each range; the ranges cover all rows.
+
+    Args:
+        offset, source, target: (P,) int64, ordered by offset.
+        num_offsets: K.
+        num_rows: M, of sources and of targets.
+    """
+    pieces = 1 if offset.is_cuda else max(1, round(len(offset) / PAIRS_A_MAP))
+    rows = -(-num_rows // pieces)
+    maps = []
+    for first in range(0, max(num_rows, 1), max(rows, 1)):
+        count = min(rows, num_rows - first)
+        if pieces == 1:
+            own = offset, source, target
+        else:
+            inside = ((target >= first) & (target < first + count)).nonzero()[:, 0]
+            own = offset[inside], source[inside], target[inside] - first
+        maps.append(KernelMap.build(*own, num_offsets, num_rows, count))
+    return maps
