@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from pointae.config import Config
@@ -71,15 +70,3 @@ def clock(seconds: float) -> str:
     """``h:mm:ss``."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-def left_seconds(trials: list[float], epochs: int, per_epoch: float, left: int) -> float:
-    """Seconds of the trials that are left.
-
-    Args:
-        trials: seconds of those that are finished; their mean is taken where there are any.
-        epochs: of a trial.
-        per_epoch: seconds, of :func:`epoch_seconds`; used where none is finished.
-        left: number of trials.
-    """
-    return left * (float(np.mean(trials)) if trials else epochs * per_epoch)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae.analysis.sweep.directory import SweepDirectory
-from pointae.analysis.sweep.estimate import clock, epoch_seconds, left_seconds
+from pointae.analysis.sweep.estimate import clock, epoch_seconds
 from pointae.analysis.sweep.space import check_values, combinations_of, config_of
 from pointae.analysis.sweep.study import SweepStudy
 from pointae.analysis.sweep.tables import full_training, importances, save_tables, workbook_tables
@@ -32,21 +32,24 @@ def open_sweep(settings: SweepSettings, overrides: tuple[str, ...], out: Path) -
     """
     check_values(settings, overrides)
     config = config_of(settings, {}, overrides)
-    per_epoch = epoch_seconds(config)
     study = SweepStudy(SweepDirectory(out), settings, sweep_facts(settings, config))
     finished = study.finished()
     left = study.wanted() - len(finished)
-    known = [float(trial.user_attrs["seconds"]) for trial in finished if "seconds" in trial.user_attrs]
     total = combinations_of(settings)
     console.print(
         f"{'no end of' if total is None else f'{total:,}'} configurations of {len(settings.parameters)} parameters, "
         f"{settings.sampler}; {study.wanted():,} trials, {len(finished):,} done, {left:,} left, "
         f"in {study.directory.path}"
     )
-    expected = clock(left_seconds(known, config.train.epochs, per_epoch, left))
+    known = [float(trial.user_attrs["seconds"]) for trial in finished if "seconds" in trial.user_attrs]
+    if known:
+        expected, why = left * sum(known) / len(known), f"{clock(sum(known) / len(known))} a trial so far"
+    else:
+        one = epoch_seconds(config)
+        expected, why = left * config.train.epochs * one, f"{one:.1f} s an epoch of the config as it stands"
     console.print(
-        f"up to {config.train.epochs} epochs a trial, {per_epoch:.1f} s an epoch of the config as it stands: about "
-        f"{expected} with one process, less where trials are pruned"
+        f"up to {config.train.epochs} epochs a trial, {why}: about {clock(expected)} with one process, "
+        "less where trials are pruned"
     )
     return study
 

@@ -71,7 +71,7 @@ class SweepStudy:
         with self._gate:
             self.study = _opened(directory, settings)
             known = self.study.user_attrs.get("facts")
-            if known is None:
+            if known is None or not self.study.get_trials(deepcopy=False):  # nothing depends on them yet
                 self.study.set_user_attr("facts", facts)
             elif known != facts:
                 changed = ", ".join(sorted(key for key in {*known, *facts} if known.get(key) != facts.get(key)))
