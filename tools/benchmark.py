@@ -35,6 +35,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in names:
         if name not in PARTS:
             raise unknown_name("part of the benchmark", name, PARTS)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)  # told now where it cannot be, not after minutes
     note = choose_precision(options.device, "bf16").note
     if note:
         errors.print(f"[yellow]note:[/] {note}")

@@ -21,7 +21,7 @@ TRAINED = ("sparse U-Net, torch", "torch-small, fp32", "PointNet", "dense 3D", "
 DENSE_STRIDES = ((4, 4, 32), (8, 8, 32), (8, 8, 64), (16, 16, 64))
 """Of the dense 3D network, finest first."""
 ACTIVATIONS = 40
-"""Volumes of its finest grid that a training step of the dense 3D network holds at once, at most: 28 to 37 were seen."""
+"""Volumes of its finest grid that a training step of the dense 3D network holds at most: 28 to 37 were seen."""
 SHARE_OF_MEMORY = 0.5
 """That a job may take."""
 
