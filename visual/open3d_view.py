@@ -110,7 +110,9 @@ class Canvas:
             self.window.remove_geometry(geometry, reset_bounding_box=False)
         scene = drawing.scene
         frame = frame_of(scene, drawing.view.along)
-        self.clouds = {layer.name: self._cloud(scene, layer) for layer in scene.layers if len(layer.pos)}
+        # Of hits in one cell the last is seen: the legend's first.
+        shown = [layer for layer in reversed(scene.layers) if len(layer.pos)]
+        self.clouds = {layer.name: self._cloud(scene, layer) for layer in shown}
         self._whole, self._step = {}, turning_step(scene)
         self._marks = self._maker.of(drawing, frame)
         box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
