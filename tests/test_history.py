@@ -88,7 +88,7 @@ def test_a_run_keeps_the_best_by_both(run):
     for row in rows:
         scaled = [row[f"validation_{part}_scaled"] for part in ("position", "presence", "category", "kl")]
         assert sum(scaled) == pytest.approx(row["validation_loss"])
-        assert row["validation_kl_scaled"] == pytest.approx(0.02 * row["validation_kl"])
+        assert row["validation_kl_scaled"] == pytest.approx(0.03 * row["validation_kl"])
 
 
 def test_a_resumed_run_of_robots_is_the_uninterrupted_one(run, tmp_path):
