@@ -136,7 +136,8 @@ def _scatter(figure: Figure, axes: Any, points: NDArray, meaning: Meaning) -> No
     colours = {label: LABEL_COLOURS[meaning.labels.index(label) % len(LABEL_COLOURS)] for label in present}
     axes.scatter(*points.T, s=5, c=[colours[label] for label in meaning.values], linewidths=0)
     handles = [Line2D([], [], linestyle="", marker="o", color=colours[label], label=label) for label in present]
-    axes.legend(handles=handles, fontsize=8, handletextpad=0.1, borderpad=0.2)
+    # White behind it: points may lie below.
+    axes.legend(handles=handles, fontsize=8, handletextpad=0.1, borderpad=0.2, frameon=True, edgecolor="none")
 
 
 def _cluster_colours(labels: NDArray) -> list[str]:
