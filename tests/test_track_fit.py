@@ -18,11 +18,13 @@ from pointae.errors import CheckpointError, ConfigError, UsageError
 from pointae.geometry import timepix3_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.segments import Padding
 from pointae.nn.track_mixture import TrackMixture, track_loss
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
-from pointae.tracking.hypotheses import hypotheses_of, to_unit
+from pointae.tracking.hypotheses import from_unit, hypotheses_of, to_unit
+from pointae.tracking.paths import light_hits
 from pointae.training.session import start_parts
 from pointae.weights import save_weights
 
@@ -61,7 +63,9 @@ def test_only_what_is_not_the_finder_learns(model):
     optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
     first = None
     for _ in range(5):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(model(hits).output.logits, hits.signal.float())
+        prediction = model(hits)
+        both = torch.stack([prediction.output.logits, prediction.judged])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(both, hits.signal.float().expand(2, -1))
         first = first or float(loss.detach())
         optimiser.zero_grad()
         loss.backward()
@@ -71,6 +75,29 @@ def test_only_what_is_not_the_finder_learns(model):
     assert all(torch.equal(before[name], after[name]) for name in before)
     learning = [name for name, value in model.named_parameters() if value.requires_grad]
     assert all(dict(model.named_parameters())[name].grad is not None for name in learning)
+
+
+def test_a_second_pass_fits_with_the_scores_of_the_first(model, monkeypatch):
+    hits = events(3)
+    encoder = model.encoder
+    assert encoder.passes == 2
+    with torch.no_grad():
+        twice = encoder(hits)
+        monkeypatch.setattr(encoder, "passes", 1)
+        once = encoder(hits)
+        found, scores = encoder._find(hits)
+        assert once.judged is not None
+        # The features that the reader sees stay the finder's, its score among them.
+        padding = Padding(hits)
+        light = light_hits(padding.pad(hits.coords))
+        guesses = from_unit(found.tracks.sample(encoder.guesses).float())
+        pairs, tracks = encoder._fit(light, padding.pad(once.judged[:, None])[..., 0], padding, guesses)
+        features = torch.cat([found.hit_features, scores[:, None]], 1)
+        h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), pairs, tracks)))
+    assert torch.allclose(twice.hit_features, h, atol=1e-4)
+    assert not torch.allclose(twice.hit_features, once.hit_features, atol=1e-2)
+    model.train()
+    assert torch.allclose(encoder(hits).judged, once.judged, atol=1e-4)  # in training there is one pass
 
 
 def test_the_order_of_hits_does_not_matter(model):
@@ -136,8 +163,8 @@ def test_a_whole_model_starts_as_trained_but_for_what_is_new(tmp_path):
     assert any(not torch.equal(trained[name], before[name]) for name in trained)
     for name, value in guesses.state_dict().items():
         assert torch.equal(value, trained.get(name, before[name])), name
+    save_weights(guesses, run.weights_path("best"), {})
     with pytest.raises(CheckpointError, match="to_tracks"):  # the other way round: nothing trained is left out
-        save_weights(guesses, run.weights_path("best"), {})
         start_parts(plain, {"model": str(run.path)})
 
 

@@ -62,6 +62,8 @@ class TrackFitSettings(Settings):
     """Fitted to each event."""
     guesses: Positive = 32
     """Drawn from what the finder thinks of the tracks; from each the fit is started with many slopes and places."""
+    passes: Positive = 2
+    """Of fit and judgement, each with the scores of the one before; in training it is one."""
     channels: Positive = 64
 
 

@@ -40,12 +40,13 @@ DECODERS = {
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a forward pass gives: the output, the latent it was made from; guesses of tracks and alignments, if any."""
+    """What a forward pass gives: the output, the latent it was made from; the rest is the encoder's, see Encoding."""
 
     output: Output
     latent: Latent
     tracks: TrackMixture | None = None
     alignment: Tensor | None = None
+    judged: Tensor | None = None
 
 
 class Autoencoder(nn.Module):
@@ -72,7 +73,7 @@ class Autoencoder(nn.Module):
         encoding = self.encoder(hits)
         latent = self.latent(encoding.code)
         output = self.decoder(latent.z, encoding.hit_features, hits)
-        return Prediction(output, latent, encoding.tracks, encoding.alignment)
+        return Prediction(output, latent, encoding.tracks, encoding.alignment, encoding.judged)
 
 
 def _class(kind: str, name: str, registry: dict[str, str]) -> Any:

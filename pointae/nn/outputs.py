@@ -22,12 +22,14 @@ class Encoding:
         hit_features: (N, C), one vector a hit, or ``None`` where the encoder keeps none.
         tracks: where the events' tracks may be, or ``None`` where the encoder does not guess.
         alignment: (B, 3, 3), what each event's positions were multiplied with, or ``None``.
+        judged: (N,), logits of the hits being signal where the encoder itself judges them, or ``None``.
     """
 
     code: Tensor
     hit_features: Tensor | None = None
     tracks: TrackMixture | None = None
     alignment: Tensor | None = None
+    judged: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,12 @@ class TrackFitEncoder(nn.Module):
 
     A finder, a network that was trained before (``train.start``) and stays as it is, scores the hits and
     guesses the tracks; :func:`pointae.tracking.search.search` fits tracks to the likely hits; a network
-    reads, for each hit, how each fitted track explains it. Linear in the hits, but for the finder.
+    reads, for each hit, how each fitted track explains it. In use this is done again, with what was read in
+    place of the finder's scores: better scores find tracks that were missed. One pass is trained, whose
+    scores (``judged``) are an auxiliary target. Linear in the hits, but for the finder.
 
     Args:
-        settings: the finder, number of tracks and guesses, width.
+        settings: the finder, number of tracks, guesses and passes, width.
         geometry: the TORCH grid.
         code_size: D.
         in_features: C of ``hits.features``.
@@ -57,11 +59,12 @@ class TrackFitEncoder(nn.Module):
         refuse_other_grids(geometry)
         if not getattr(settings.finder.encoder, "proposals", 0):
             raise UsageError("the finder of track_fit must guess tracks", fix="set its encoder's proposals, e.g. to 16")
-        self.tracks, self.guesses = settings.tracks, settings.guesses
+        self.tracks, self.guesses, self.passes = settings.tracks, settings.guesses, settings.passes
         self.hit_channels = settings.channels
         self.finder = Autoencoder(settings.finder, geometry, in_features).requires_grad_(False)
         self.reader = TrackReader(self.finder.encoder.hit_channels + 1, settings.channels)
         self.norm = nn.LayerNorm(settings.channels)
+        self.judge = nn.Linear(settings.channels, 1)
         self.to_code = nn.Linear(2 * settings.channels, code_size)
 
     def train(self, mode: bool = True) -> TrackFitEncoder:
@@ -79,21 +82,27 @@ class TrackFitEncoder(nn.Module):
             return Encoding(self.to_code(pooled(h, hits)), h)
         padding = Padding(hits)
         guesses = from_unit(encoding.tracks.sample(self.guesses).float())
-        with torch.no_grad(), torch.autocast(hits.device.type, enabled=False):
-            light = light_hits(padding.pad(hits.coords))
-            weights = padding.pad(fit_weights(logits.float())[:, None])[..., 0]
-            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks)
-            pairs = pair_features(light, found)  # (B, L, K, F)
-        tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
-        h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
-        return Encoding(self.to_code(pooled(h, hits)), h)
+        light = light_hits(padding.pad(hits.coords))
+        for _ in range(1 if self.training else self.passes):
+            pairs, tracks = self._fit(light, padding.pad(logits[:, None])[..., 0], padding, guesses)
+            h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
+            logits = self.judge(h)[:, 0].float()
+        return Encoding(self.to_code(pooled(h, hits)), h, judged=logits)
 
     @torch.no_grad()
     def _find(self, hits: HitBatch) -> tuple[Encoding, Tensor]:
         """The finder's encoding and its logits (N,)."""
         encoding = self.finder.encoder(hits)
         z = self.finder.latent(encoding.code).z
-        return encoding, self.finder.decoder(z, encoding.hit_features, hits).hit_logits(hits)
+        return encoding, self.finder.decoder(z, encoding.hit_features, hits).hit_logits(hits).float()
+
+    @torch.no_grad()
+    def _fit(self, light: LightHits, logits: Tensor, padding: Padding, guesses: Tensor) -> tuple[Tensor, Tensor]:
+        """How the tracks fitted to the likely hits explain each, (B, L, K, F), and these tracks, (B, K, 6)."""
+        with torch.autocast(logits.device.type, enabled=False):
+            weights = padding.pad(padding.unpad(fit_weights(logits)[..., None]))[..., 0]  # 0 where there is no hit
+            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks)
+            return pair_features(light, found), torch.cat([to_unit(found), gains[..., None].log1p()], -1)
 
 
 class TrackReader(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pointae.config import TrainSettings
 from pointae.data.events import Batch
@@ -21,7 +22,7 @@ class Objective:
     """The loss of a batch, (prediction, batch) -> 0-d.
 
     Beside the named loss: the Kullback-Leibler divergence of a variational latent (``kl``), the guessed tracks
-    (``tracks``), how far alignments are from turning (``alignment``).
+    (``tracks``), the hits as the encoder judges them (``judged``), how far alignments are from turning (``alignment``).
 
     Args:
         named: between output and target.
@@ -47,6 +48,9 @@ class Objective:
             true = to_unit(hypotheses_of(batch.tracks))
             guessed = track_loss(prediction.tracks, batch.tracks.event, true)
             parts["tracks"] = Part(guessed, self.settings.track_weight)
+        if prediction.judged is not None and batch.hits.signal is not None:
+            signal = batch.hits.signal.to(prediction.judged.dtype)
+            parts["judged"] = Part(functional.binary_cross_entropy_with_logits(prediction.judged, signal), 1.0)
         if prediction.alignment is not None:
             parts["alignment"] = Part(alignment_error(prediction.alignment), self.settings.alignment_weight)
         return parts
