@@ -48,7 +48,11 @@ def test_an_empty_file_is_the_defaults_under_its_own_name(write):
         ("train: {epoch: 3}", "train.epoch", "did you mean 'epochs'?"),
         ("data: {source: {kind: torch, nois: 3}}", "data.source.nois", "did you mean 'noise'?"),
         ("model: {encoder: {name: pointnet, chanels: 3}}", "model.encoder.chanels", "did you mean 'channels'?"),
-        ("model: {encoder: {name: sparse, heads: 3}}", "model.encoder.heads", "known here: categories, channels, dilation"),
+        (
+            "model: {encoder: {name: sparse, heads: 3}}",
+            "model.encoder.heads",
+            "known here: categories, channels, dilation",
+        ),
         ("data: {schedule: {3: {thinn: 2}}}", "data.schedule.3.thinn", "did you mean 'thin'?"),
         ("train: {loss: {terms: [{name: bce, wieght: 1.0}]}}", "train.loss.terms.0.wieght", "did you mean 'weight'?"),
         ("zzzz: 1", "zzzz", "known here: data, evaluate, model, name, seed, train"),
