@@ -107,6 +107,7 @@ WRONG = [
     (2, "train", ["configs/demmo.yaml"], "did you mean"),
     (2, "train", [], "which config?"),
     (2, "train", ["configs/demo.yaml", "--resume", "runs/latest"], "takes the run's own config"),
+    (2, "frame_time", ["--frames", "0"], "must be above 0"),
     (4, "train", ["--resume", "nowhere"], "not a run directory"),
     (4, "evaluate", ["nowhere"], "not a run directory"),
     (4, "denoise", ["nowhere", "x.h5", "-o", "y.h5"], "not a run directory"),

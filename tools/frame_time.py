@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.errors import UsageError
 from pointae.terminal import console, errors, progress, run_tool
 
 
@@ -17,6 +18,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--engine", nargs="+", default=["open3d", "pyvista"], choices=["open3d", "pyvista"])
     parser.add_argument("--out", type=Path, metavar="CSV", help="where the table is written")
     options = parser.parse_args(arguments)
+    if min(options.frames, *options.hits) < 1:
+        raise UsageError("--frames and --hits must be above 0")
 
     from rich.table import Table
 
