@@ -13,7 +13,9 @@ from pointae.config import (
     PointNetSettings,
     TorchSource,
     TrackFitSettings,
+    TrainSettings,
 )
+from pointae.data.events import Batch
 from pointae.errors import CheckpointError, ConfigError, UsageError
 from pointae.geometry import timepix3_geometry, torch_geometry
 from pointae.hits import HitBatch
@@ -25,6 +27,7 @@ from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
 from pointae.tracking.hypotheses import from_unit, hypotheses_of, to_unit
 from pointae.tracking.paths import light_hits
+from pointae.training.objective import make_loss
 from pointae.training.session import start_parts
 from pointae.weights import save_weights
 
@@ -75,6 +78,16 @@ def test_only_what_is_not_the_finder_learns(model):
     assert all(torch.equal(before[name], after[name]) for name in before)
     learning = [name for name, value in model.named_parameters() if value.requires_grad]
     assert all(dict(model.named_parameters())[name].grad is not None for name in learning)
+
+
+def test_the_objective_has_the_encoders_own_judgement(model):
+    hits = events(2)
+    prediction = model.train()(hits)
+    part = make_loss(TrainSettings(), validation=False).parts(prediction, Batch(hits, hits))["judged"]
+    signal = hits.signal.float()
+    scores = prediction.judged.sigmoid()
+    wanted = -(signal * scores.log() + (1 - signal) * (1 - scores).log()).mean()
+    assert torch.allclose(part.raw, wanted, atol=1e-5)
 
 
 def test_a_second_pass_fits_with_the_scores_of_the_first(model, monkeypatch):
