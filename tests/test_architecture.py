@@ -39,6 +39,8 @@ NOT_FOR = {
     "config_files": ["torch"],
 }
 """What a room must not import, whatever the rows say."""
+VISUAL = ["colours", "scene", "pictures", "plots", "pages", "windows", "files", "engines"]
+"""Rooms of ``visual``, each of which imports only from itself and from those to its left."""
 SOURCES = sorted(path for room in ("pointae", "visual", "tools") for path in (ROOT / room).rglob("*.py"))
 named = pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -89,6 +91,15 @@ def test_imports_point_one_way(path):
             (row, column), (own_row, own_column) = PLACE[room], PLACE[own]
             above_or_left = row < own_row or (row == own_row and column < own_column)
             assert above_or_left, f"{path.name}:{line}: {own} must not import {module}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "visual" / room) for room in VISUAL), ids=lambda path: path.name)
+def test_rooms_of_visual_import_one_way(path):
+    for source in path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]:
+        for line, module in imports_of(source):
+            if module.startswith("visual."):
+                room = module.split(".")[1]
+                assert VISUAL.index(room) <= VISUAL.index(path.name), f"{source.name}:{line}: must not import {module}"
 
 
 @named

@@ -21,7 +21,7 @@ from pointae.errors import PointaeError, UsageError
 from pointae.geometry import deepclean3d_geometry, even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.images import embed_tof, hits_of_image
-from visual.benchmark_plots import draw_benchmark
+from visual.plots.benchmark import draw_benchmark
 
 # ---- timing --------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from pointae.errors import DataError, UsageError
 from pointae.metrics import noise_removed_at
 from pointae.trained import open_trained
 from pointae.training.session import train_run
-from visual.figure_plots import plot_quality_speed, plot_range
+from visual.plots.figures import plot_quality_speed, plot_range
 
 SMALL = [
     "data.events.train=16", "data.events.validation=16", "data.events.test=1",

@@ -26,7 +26,7 @@ from pointae.inference import Denoiser
 from pointae.recover import generated_pattern
 from pointae.robots import robot_codes
 from pointae.training.session import train_run
-from visual.latent_page import page_content
+from visual.pages.latent import page_content
 
 ROBOTS = {
     "name": "robots",

@@ -13,10 +13,10 @@ from matplotlib.colors import to_hex
 from test_scene import some_hits
 
 from pointae.metrics import count_hits, snr_db
-from visual.html_view import write_page
-from visual.look import Look
-from visual.page import write_html
-from visual.scene import build_scene
+from visual.pages.events import write_page
+from visual.pages.page import write_html
+from visual.scene.layers import build_scene
+from visual.scene.look import Look
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -23,7 +23,7 @@ from pointae.metrics import PatternMetrics, noise_removed_at
 from pointae.recover import generated_pattern
 from pointae.trained import open_trained
 from pointae.training.session import train_run
-from visual.compression_plot import plot_compression, plot_patterns
+from visual.plots.compression import plot_compression, plot_patterns
 
 EVENTS = ["data.events.train=32", "data.events.validation=24", "data.events.test=20"]
 TINY = [*EVENTS, "model.encoder.channels=8", "train.epochs=1", "evaluate.pictures=0"]

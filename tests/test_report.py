@@ -26,8 +26,8 @@ from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, 
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_json, write_table
 from pointae.training.session import train_run
-from visual.theme import DARK, THEMES
-from visual.training_plots import Course, draw_training, loss_label, plot_training
+from visual.plots.theme import DARK, THEMES
+from visual.plots.training import Course, draw_training, loss_label, plot_training
 
 # ---- curves --------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ def epoch_row(epoch, **more):
 def drawn(course, monkeypatch, tmp_path):
     """Axes of the picture by the label of their y axis."""
     figures = []
-    monkeypatch.setattr("visual.training_plots.save_picture", lambda figure, path, dpi: figures.append(figure))
+    monkeypatch.setattr("visual.plots.training.save_picture", lambda figure, path, dpi: figures.append(figure))
     plot_training(course, tmp_path / "training.png")
     return {axes.get_ylabel(): axes for axes in figures[0].axes}, figures[0]
 
@@ -167,7 +167,7 @@ def test_an_old_or_empty_training_is_drawn_as_far_as_it_goes(tmp_path, monkeypat
 
 
 def test_drawing_a_training_imports_no_viewer():
-    code = "import sys, visual.training_plots; print(sorted({'open3d', 'pyvista', 'vtk', 'plotly'} & set(sys.modules)))"
+    code = "import sys, visual.plots.training; print(sorted({'open3d', 'pyvista', 'vtk', 'plotly'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout == "[]\n"
 

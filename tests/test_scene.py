@@ -8,12 +8,12 @@ from pointae.hits import HitBatch
 from pointae.io import write_hits
 from pointae.runs import RunDirectory
 from visual.colours import GREY, STYLES, VERMILLION, rgb
-from visual.controller import Controller
-from visual.drawing import VIEWS
-from visual.frame import frame_of
-from visual.look import Look
-from visual.scene import OVERLAYS, build_scene
-from visual.source import EventSource, open_events
+from visual.scene.drawing import VIEWS
+from visual.scene.layers import OVERLAYS, build_scene
+from visual.scene.look import Look
+from visual.scene.source import EventSource, open_events
+from visual.windows.controller import Controller
+from visual.windows.frame import frame_of
 
 COUNTS = (12, 0, 7)
 

@@ -11,7 +11,7 @@ from pointae.config_files import dump_config
 from pointae.data.events import EventData
 from pointae.io import read_hits
 from pointae.runs import RunDirectory
-from visual.source import STAGE_FILES, open_events
+from visual.scene.source import STAGE_FILES, open_events
 
 
 def config_of(**data):

@@ -34,7 +34,7 @@ from pointae.config import RangeSettings, ScoreSettings, SweepSettings
 from pointae.config_files import load_sweep
 from pointae.errors import CheckpointError, ComponentError, ConfigError, NonFiniteError, StorageError, UsageError
 from pointae.runs import RunDirectory
-from visual.sweep_page import write_sweep_page
+from visual.pages.sweep import write_sweep_page
 
 TINY = {
     "data.events.train": 32, "data.events.validation": 20, "data.source.noise": 20, "train.batch_size": 16,

@@ -21,18 +21,20 @@ import visual
 from pointae import optional
 from pointae.errors import ComponentError, ConfigError, DataError, UsageError
 from pointae.io import read_hits, write_hits
-from visual import engines, open3d_view, pyvista_view, static_view
+from visual import engines
 from visual.colours import STYLES
-from visual.controller import Controller
-from visual.display import display_problem
-from visual.drawing import drawing_of
-from visual.html_view import write_page
-from visual.look import Look
-from visual.panels import GRIDS, panels_of
-from visual.pictures import save_view
-from visual.scene import Layer, build_scene
-from visual.source import EventSource, open_events
-from visual.static_view import draw_event, draw_panels
+from visual.files import save_view
+from visual.pages.events import write_page
+from visual.pictures import events as event_pictures
+from visual.pictures.events import draw_event, draw_panels
+from visual.pictures.panels import GRIDS, panels_of
+from visual.scene.drawing import drawing_of
+from visual.scene.layers import Layer, build_scene
+from visual.scene.look import Look
+from visual.scene.source import EventSource, open_events
+from visual.windows import open3d_view, pyvista_view
+from visual.windows.controller import Controller
+from visual.windows.display import display_problem
 
 VIEW = Path(__file__).parent.parent / "tools" / "view.py"
 
@@ -150,7 +152,7 @@ def test_a_saved_view_is_drawn_again_from_the_hits_beside_it(tmp_path):
 
 
 def test_a_turntable_turns(tmp_path, monkeypatch):
-    monkeypatch.setattr("visual.pictures.turns", lambda: [0.0, 90.0, 180.0])
+    monkeypatch.setattr("visual.files.turns", lambda: [0.0, 90.0, 180.0])
     from PIL import Image
 
     with Image.open(save_view(some_source(), tmp_path / "turn.gif", [0])) as picture:
@@ -226,7 +228,7 @@ def test_pyvista_projects_as_it_draws(no_display):
 @pytest.mark.skipif(not draws_without_a_screen(), reason="no libEGL here: apt-get install libegl1")
 def test_pyvista_draws_fewer_hits_while_a_large_event_is_turned_and_then_all(no_display, monkeypatch):
     pytest.importorskip("pyvista")
-    monkeypatch.setattr("visual.drawing.TURNING", 5)  # of 12
+    monkeypatch.setattr("visual.scene.drawing.TURNING", 5)  # of 12
     canvas = pyvista_view.Canvas(off_screen=True)
     canvas.draw(drawing_of(build_scene(some_hits(kept=None, signal=None), 0, look=Look(colour_by="score"))))
 
@@ -277,7 +279,7 @@ def test_open3d_draws_every_hit_in_a_window(tmp_path, monkeypatch):
     window.button(0, 1, 0)
     window.button(0, 0, 0)
     assert controller.message.startswith(controller.shown[0].name)
-    monkeypatch.setattr("visual.drawing.TURNING", 5)
+    monkeypatch.setattr("visual.scene.drawing.TURNING", 5)
     before = drawn()
     window.draw(controller.drawing)
     window.move(600, 500)
@@ -316,7 +318,7 @@ def test_pyvista_shows_every_hit_in_a_window_and_cuts_again():
 @needs_screen
 def test_every_engine_draws_a_turntable_frame():
     scene = some_source().scene(0)
-    for engine in (static_view, open3d_view, pyvista_view):
+    for engine in (event_pictures, open3d_view, pyvista_view):
         first, second = engine.frames(scene, [0.0, 90.0])
         assert first.dtype == np.uint8
         assert first.shape == second.shape

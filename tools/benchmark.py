@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     if told := noise_note(header):
         errors.print(f"[yellow]warning:[/] {told}")
     if options.out:
-        from visual.benchmark_plots import draw_benchmark
+        from visual.plots.benchmark import draw_benchmark
 
         save_results(options.out, results, header)
         drawn = draw_benchmark(results.tables, options.out)

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from pointae.analysis.comparison import compare_runs, judged_table, notes_on, ranking_table
     from pointae.storage import write_table
-    from visual.report import Told, write_report
+    from visual.pages.report import Told, write_report
 
     rows = compare_runs(runs)
     notes = notes_on(rows)

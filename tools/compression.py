@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from pointae.analysis.compression import compression_steps, compression_table, example_patterns
     from pointae.analysis.judging import open_denoisers
-    from visual.compression_plot import plot_compression, plot_patterns
+    from visual.plots.compression import plot_compression, plot_patterns
 
     denoisers = open_denoisers(found)
     with progress("compression", compression_steps(denoisers)) as advance:

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
 def display_row() -> Component:
     """Whether a window can be opened, as a component."""
     from pointae.environment import Component
-    from visual.display import display_problem
+    from visual.windows.display import display_problem
 
     problem = display_problem()
     if problem is None:

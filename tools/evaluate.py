@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.config_files import load_config
     from pointae.geometry import geometry_from_dict
     from pointae.io import read_hits
-    from visual.report import Told, write_report
+    from visual.pages.report import Told, write_report
 
     config = load_config(run.config_path)
     geometry = geometry_from_dict(run.record["geometry"]) if options.hits else None

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.benchmark.quality_speed import quality_speed, quality_speed_steps
     from pointae.environment import gather_environment
     from pointae.storage import write_json, write_table
-    from visual.figure_plots import plot_quality_speed, plot_range
+    from visual.plots.figures import plot_quality_speed, plot_range
 
     torch.set_num_threads(options.threads)
     denoisers = open_denoisers(found, options.device)

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from pointae.errors import ComponentError
     from pointae.storage import write_table
-    from visual.frame_time import measure
+    from visual.windows.frame_time import measure
 
     rows = []
     with progress("drawing", len(options.hits) * len(options.engine)) as advance:

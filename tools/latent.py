@@ -49,8 +49,8 @@ def main(arguments: Sequence[str]) -> None:
 
     from pointae.analysis.latent.report import Questions, analyse, analysis_steps, save_tables
     from pointae.inference import Denoiser
-    from visual.latent_page import write_latent_page
-    from visual.latent_plots import draw_latent
+    from visual.pages.latent import write_latent_page
+    from visual.plots.latent import draw_latent
 
     asked = {name: getattr(options, name) for name in ("clusters", "neighbours_of", "steps", "samples", "events")}
     questions = Questions(

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
         require("xlsxwriter", extra="xlsx")
 
     from pointae.analysis.sweep.session import open_sweep, run_sweep
-    from visual.sweep_page import write_sweep_page
+    from visual.pages.sweep import write_sweep_page
 
     study = open_sweep(settings, tuple(options.overrides), options.out or Path("sweeps") / options.sweep.stem)
     if options.dry_run:

@@ -47,7 +47,7 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
         return
 
     from pointae.training.session import train_run
-    from visual.training_plots import draw_training
+    from visual.plots.training import draw_training
 
     command = shlex.join(["python", "tools/train.py", path, *overrides])
     _tell(train_run(config, runs, draw=draw_training, command=command))
@@ -55,14 +55,14 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
 
 def _resume(path: str, overrides: Sequence[str], force: bool, epoch: int | None) -> None:
     from pointae.training.session import resume_run
-    from visual.training_plots import draw_training
+    from visual.plots.training import draw_training
 
     _tell(resume_run(path, overrides, force, draw=draw_training, epoch=epoch))
 
 
 def _tell(run: RunDirectory) -> None:
-    from visual.theme import THEMES
-    from visual.training_plots import draw_training
+    from visual.plots.theme import THEMES
+    from visual.plots.training import draw_training
 
     # Once more: the weights are now the best, and the threshold is fixed.
     console.print(f"plots saved: {', '.join(str(path) for path in draw_training(run, THEMES))}")

@@ -21,8 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     """Show the events of a run or file."""
     options = parse(arguments)
     from visual.engines import view
-    from visual.look import Look
-    from visual.source import open_events
+    from visual.scene.look import Look
+    from visual.scene.source import open_events
 
     def say(line: str) -> None:
         errors.print(line, markup=False)

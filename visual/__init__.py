@@ -4,17 +4,17 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    "Scene": "visual.scene",
-    "build_scene": "visual.scene",
-    "Look": "visual.look",
-    "EventSource": "visual.source",
-    "open_events": "visual.source",
+    "Scene": "visual.scene.layers",
+    "build_scene": "visual.scene.layers",
+    "Look": "visual.scene.look",
+    "EventSource": "visual.scene.source",
+    "open_events": "visual.scene.source",
     "view": "visual.engines",
-    "write_pictures": "visual.pictures",
-    "save_view": "visual.pictures",
-    "write_panels": "visual.panels",
-    "draw_training": "visual.training_plots",
-    "plot_comparison": "visual.plots",
+    "write_pictures": "visual.files",
+    "save_view": "visual.files",
+    "write_panels": "visual.pictures.panels",
+    "draw_training": "visual.plots.training",
+    "plot_comparison": "visual.plots.charts",
 }
 __all__ = list(_HOMES)
 

@@ -7,14 +7,14 @@ from importlib import import_module
 from pathlib import Path
 
 from pointae.errors import ComponentError, unknown_name
-from visual.display import display_problem
-from visual.look import Look
-from visual.panels import write_panels
-from visual.pictures import KINDS, MAX_PICTURES, save_view, write_pictures
-from visual.scene import check_event
-from visual.source import EventSource
+from visual.files import KINDS, MAX_PICTURES, save_view, write_pictures
+from visual.pictures.panels import write_panels
+from visual.scene.layers import check_event
+from visual.scene.look import Look
+from visual.scene.source import EventSource
+from visual.windows.display import display_problem
 
-WINDOWS = {"open3d": "visual.open3d_view", "pyvista": "visual.pyvista_view"}
+WINDOWS = {"open3d": "visual.windows.open3d_view", "pyvista": "visual.windows.pyvista_view"}
 """Modules whose ``show(source, event, look)`` opens a window, in the order in which they are tried."""
 ENGINES = (*WINDOWS, "files", *KINDS)
 """What can be asked for; ``"files"`` is every kind of file."""
@@ -44,8 +44,8 @@ def view(
         folder: where files go; by default the source's own.
         say: told why an engine was passed over.
         look: where the score is cut, which times are shown, what colours mean, in which units.
-        save: the one file to write, see :func:`~visual.pictures.save_view`.
-        grid: draw the event as these panels, see :func:`~visual.panels.write_panels`.
+        save: the one file to write, see :func:`~visual.files.save_view`.
+        grid: draw the event as these panels, see :func:`~visual.pictures.panels.write_panels`.
 
     Returns:
         The files that were written; none if a window was shown.

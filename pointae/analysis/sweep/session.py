@@ -62,7 +62,7 @@ def run_sweep(
     Args:
         study: of :func:`open_sweep`.
         overrides: as there.
-        write_page: of the page, :func:`visual.sweep_page.write_sweep_page`.
+        write_page: of the page, :func:`visual.pages.sweep.write_sweep_page`.
         xlsx: whether to write a spreadsheet too.
 
     Raises:

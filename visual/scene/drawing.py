@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual.colours import INK
-from visual.scene import Scene
+from visual.scene.layers import Scene
 
 ASIDE = np.array([-0.2, 0.0, 0.0])
 """Where one looks at in a view in space, from the centre of the box: the upper left corner is for texts."""
@@ -20,7 +20,7 @@ Text = tuple[str, str]
 
 @dataclass(frozen=True)
 class View:
-    """A side to look from, in the box of :meth:`~visual.scene.Scene.in_box`.
+    """A side to look from, in the box of :meth:`~visual.scene.layers.Scene.in_box`.
 
     Args:
         name: for people.
@@ -58,7 +58,7 @@ class Slider:
     """A number that the user drags.
 
     Args:
-        name: how :meth:`~visual.controller.Controller.slide` knows it.
+        name: how :meth:`~visual.windows.controller.Controller.slide` knows it.
         text: what is written beside it.
         low, high: its ends.
         value: where it stands.

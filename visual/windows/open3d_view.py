@@ -2,7 +2,7 @@
 
 The plain window with callbacks is used rather than Open3D's own toolkit: the latter needs Vulkan
 and fails or ends the whole process where that is not to its liking. Letters and sliders are
-:mod:`visual.open3d_marks`.
+:mod:`visual.windows.open3d_marks`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import rgb
-from visual.controller import Controller
-from visual.display import NO_OPENGL, display_problem
-from visual.drawing import ASIDE, VIEWS, Drawing, View, drawing_of, turning_step
-from visual.frame import frame_of
-from visual.look import Look
-from visual.moving import write_pixels
-from visual.open3d_marks import Mark, Marks, slider_value
-from visual.scene import Layer, Scene
-from visual.source import EventSource
+from visual.pictures.moving import write_pixels
+from visual.scene.drawing import ASIDE, VIEWS, Drawing, View, drawing_of, turning_step
+from visual.scene.layers import Layer, Scene
+from visual.scene.look import Look
+from visual.scene.source import EventSource
+from visual.windows.controller import Controller
+from visual.windows.display import NO_OPENGL, display_problem
+from visual.windows.frame import frame_of
+from visual.windows.open3d_marks import Mark, Marks, slider_value
 
 _KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for key in "[]-="}
 """GLFW's numbers of keys; those of letters and digits are their ASCII capitals."""

@@ -15,8 +15,8 @@ from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.storage import write_table
 from visual.colours import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION
-from visual.plots import PLOT_STYLE
-from visual.static_view import save_picture
+from visual.pictures.events import save_picture
+from visual.plots.charts import PLOT_STYLE
 
 Row = Mapping[str, Any]
 

@@ -9,11 +9,11 @@ from textwrap import wrap
 from numpy.typing import NDArray
 
 from visual.colours import INK
-from visual.drawing import VIEWS, Drawing, Slider, Text
-from visual.look import Look, colours_for, threshold_of
-from visual.picking import described, nearest
-from visual.scene import Layer, Scene, check_event
-from visual.source import EventSource
+from visual.scene.drawing import VIEWS, Drawing, Slider, Text
+from visual.scene.layers import Layer, Scene, check_event
+from visual.scene.look import Look, colours_for, threshold_of
+from visual.scene.picking import described, nearest
+from visual.scene.source import EventSource
 
 KEYS = (
     "right left: next, previous event   1-9 0: layers   c: colours   u: units   click: a hit   s: picture   q: quit",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointae.hits import ORIGINS
-from visual.scene import Layer, Scene, SceneAxis
+from visual.scene.layers import Layer, Scene, SceneAxis
 
 REACH = 12.0
 """Pixels from a hit within which it can be picked."""

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
-from visual.page import write_html
-from visual.scene import Scene
+from visual.pages.page import write_html
+from visual.scene.layers import Scene
 
 
 def write_page(scenes: Iterable[Scene], path: Path) -> Path:

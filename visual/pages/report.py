@@ -14,15 +14,15 @@ from pointae.io import read_hits
 from pointae.runs import RunDirectory
 from pointae.storage import checksum, read_table
 from pointae.terminal import TextTable, progress
-from visual.comparison_plots import plot_courses
-from visual.html_view import scene_content
-from visual.page import write_html
-from visual.plots import plot_comparison
-from visual.quality_plots import plot_quality
-from visual.scene import build_scene
-from visual.source import open_events
-from visual.theme import LIGHT, THEMES, Theme
-from visual.training_plots import Course, plot_training
+from visual.pages.events import scene_content
+from visual.pages.page import write_html
+from visual.plots.charts import plot_comparison
+from visual.plots.courses import plot_courses
+from visual.plots.quality import plot_quality
+from visual.plots.theme import LIGHT, THEMES, Theme
+from visual.plots.training import Course, plot_training
+from visual.scene.layers import build_scene
+from visual.scene.source import open_events
 
 Draw = Callable[[Path, Theme], object]
 

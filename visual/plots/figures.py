@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pointae.errors import DataError
 from pointae.storage import write_table
 from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
-from visual.plots import PLOT_STYLE
-from visual.static_view import save_picture
+from visual.pictures.events import save_picture
+from visual.plots.charts import PLOT_STYLE
 
 Row = Mapping[str, Any]
 

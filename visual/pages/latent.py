@@ -12,7 +12,7 @@ import numpy as np
 from pointae.hits import HitBatch
 from pointae.robots import KINDS
 from pointae.storage import write_atomically
-from visual.latent_plots import KIND_COLOURS, LABEL_COLOURS
+from visual.plots.latent import KIND_COLOURS, LABEL_COLOURS
 
 if TYPE_CHECKING:
     from pointae.analysis.latent.report import LatentReport

@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from pointae.storage import write_atomically
-from visual.colouring import Key
 from visual.colours import INK
-from visual.scene import Layer, Scene, SceneAxis
+from visual.scene.colouring import Key
+from visual.scene.layers import Layer, Scene, SceneAxis
 
 FRAME = "#B8B8B8"
 GRID = "#E6E6E6"

@@ -10,17 +10,21 @@ from numpy.typing import NDArray
 
 from pointae.errors import UsageError
 from pointae.terminal import progress
-from visual.html_view import write_page
-from visual.look import Look
-from visual.moving import FRAMES, turns, write_gif, write_mp4, write_pixels
-from visual.scene import Scene, check_event
-from visual.source import EventSource
-from visual.static_view import draw_event, save_picture
+from visual.pages.events import write_page
+from visual.pictures.events import draw_event, save_picture
+from visual.pictures.moving import FRAMES, turns, write_gif, write_mp4, write_pixels
+from visual.scene.layers import Scene, check_event
+from visual.scene.look import Look
+from visual.scene.source import EventSource
 
 KINDS = ("png", "html")
 MAX_PICTURES = 8
 """Events drawn where nobody said how many."""
-DRAWN_BY = {"files": "visual.static_view", "open3d": "visual.open3d_view", "pyvista": "visual.pyvista_view"}
+DRAWN_BY = {
+    "files": "visual.pictures.events",
+    "open3d": "visual.windows.open3d_view",
+    "pyvista": "visual.windows.pyvista_view",
+}
 """Modules whose ``frames(scene, turns)`` draws an event from several sides."""
 MOVING = {".gif": write_gif, ".mp4": write_mp4}
 
@@ -35,7 +39,7 @@ def write_pictures(
     """Draw events into a folder, with the hits that were drawn beside them.
 
     Args:
-        source: B events; layers by what they carry, see :func:`~visual.scene.build_scene`.
+        source: B events; layers by what they carry, see :func:`~visual.scene.layers.build_scene`.
         folder: ``event_<number>.png`` each, ``events.html`` and ``events.h5`` are written there, and a
             file of each stage; by default the source's own.
         events: numbers of the events, in [0, B); by default the first eight.
@@ -77,7 +81,7 @@ def save_view(
 ) -> Path:
     """Draw into one file whose ending says what: ``.png``, ``.html``, or a turntable as ``.gif`` or ``.mp4``.
 
-    The hits that were drawn are written to ``<name>_hits`` beside it: :func:`~visual.source.open_events`
+    The hits that were drawn are written to ``<name>_hits`` beside it: :func:`~visual.scene.source.open_events`
     of that folder, or ``tools/view.py`` with it, draws them again.
 
     Args:

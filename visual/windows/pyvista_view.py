@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import BLUE, INK, rgb
-from visual.controller import Controller
-from visual.display import NO_OPENGL
-from visual.drawing import ASIDE, VIEWS, Drawing, Slider, View, drawing_of, turning_step
-from visual.frame import frame_of
-from visual.look import Look
-from visual.moving import write_pixels
-from visual.scene import Layer, Scene
-from visual.source import EventSource
+from visual.pictures.moving import write_pixels
+from visual.scene.drawing import ASIDE, VIEWS, Drawing, Slider, View, drawing_of, turning_step
+from visual.scene.layers import Layer, Scene
+from visual.scene.look import Look
+from visual.scene.source import EventSource
+from visual.windows.controller import Controller
+from visual.windows.display import NO_OPENGL
+from visual.windows.frame import frame_of
 
 POINT_SCALE = 1.8
 """Pixels of the window for a point of a layer's size."""

@@ -13,9 +13,9 @@ from pointae import draws
 from pointae.errors import ComponentError
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
-from visual.display import display_problem
-from visual.drawing import VIEWS
-from visual.source import EventSource
+from visual.scene.drawing import VIEWS
+from visual.scene.source import EventSource
+from visual.windows.display import display_problem
 
 
 def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any
     Returns:
         ``engine``, ``hits``; in seconds ``first_s``, from the hits to the first frame without imports;
         ``turning_s`` and ``slowest_s``, median and slowest frame while the user turns the event, which
-        shows at most :data:`~visual.drawing.TURNING` hits; ``whole_s``, a frame of all hits.
+        shows at most :data:`~visual.scene.drawing.TURNING` hits; ``whole_s``, a frame of all hits.
 
     Raises:
         ComponentError: the engine cannot draw here.
@@ -44,8 +44,8 @@ def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any
 def _open3d(source: EventSource, frames: int) -> dict[str, float]:
     if (problem := display_problem()) is not None:
         raise ComponentError(f"open3d draws in a window, but {problem}", fix="run it under xvfb-run")
-    from visual.controller import Controller
-    from visual.open3d_view import Window
+    from visual.windows.controller import Controller
+    from visual.windows.open3d_view import Window
 
     begin = time.perf_counter()
     window = Window(Controller(source))
@@ -63,8 +63,8 @@ def _open3d(source: EventSource, frames: int) -> dict[str, float]:
 
 
 def _pyvista(source: EventSource, frames: int) -> dict[str, float]:
-    from visual.drawing import drawing_of
-    from visual.pyvista_view import Canvas
+    from visual.scene.drawing import drawing_of
+    from visual.windows.pyvista_view import Canvas
 
     begin = time.perf_counter()
     canvas = Canvas(off_screen=True)

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pointae.benchmark.results import Row, Table
 from pointae.benchmark.sweeps import FULL_GRID, SMALL_GRID, crossing
 from visual.colours import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
-from visual.plots import PLOT_STYLE
-from visual.static_view import save_picture
+from visual.pictures.events import save_picture
+from visual.plots.charts import PLOT_STYLE
 
 _COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
 _MARKERS = "os^vDPX"

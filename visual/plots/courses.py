@@ -11,10 +11,10 @@ from matplotlib.ticker import MaxNLocator
 
 from pointae.errors import DataError
 from pointae.storage import write_table
-from visual.plots import line_look
-from visual.static_view import save_picture
-from visual.theme import LIGHT, Theme
-from visual.training_plots import Course
+from visual.pictures.events import save_picture
+from visual.plots.charts import line_look
+from visual.plots.theme import LIGHT, Theme
+from visual.plots.training import Course
 
 FIGURES = {
     "noise_removed_at_97": "noise removed at 97 % signal kept [%]",

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pointae.errors import DataError, unknown_name
-from visual.look import Look, decided
-from visual.scene import Scene
-from visual.source import EventSource
-from visual.static_view import draw_panels, save_picture
+from visual.pictures.events import draw_panels, save_picture
+from visual.scene.layers import Scene
+from visual.scene.look import Look, decided
+from visual.scene.source import EventSource
 
 GRIDS = {
     "before-after": ("input", "masked output"),

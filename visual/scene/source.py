@@ -9,8 +9,8 @@ from pathlib import Path
 from pointae.hits import HitBatch
 from pointae.io import read_hits, write_hits
 from pointae.runs import RunDirectory
-from visual.look import Look
-from visual.scene import OVERLAYS, Scene, build_scene
+from visual.scene.layers import OVERLAYS, Scene, build_scene
+from visual.scene.look import Look
 
 EVENTS = "events"
 """Name of the file of measured hits among those of the stages."""
@@ -26,7 +26,7 @@ class EventSource:
         hits: B events.
         title: where they are from.
         folder: where pictures of them are written by default.
-        stages: the same events at other stages, by the names of :data:`~visual.scene.OVERLAYS`.
+        stages: the same events at other stages, by the names of :data:`~visual.scene.layers.OVERLAYS`.
     """
 
     hits: HitBatch
@@ -38,7 +38,7 @@ class EventSource:
         return self.hits.batch_size
 
     def scene(self, event: int, look: Look | None = None) -> Scene:
-        """The scene of one event; see :func:`visual.scene.build_scene`."""
+        """The scene of one event; see :func:`visual.scene.layers.build_scene`."""
         return build_scene(self.hits, event, self.stages, self.title, look)
 
     def save(self, folder: Path, events: Sequence[int]) -> None:

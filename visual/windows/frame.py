@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from visual.scene import Scene
+from visual.scene.layers import Scene
 
 GAP = 0.06
 """From the box to its numbers."""

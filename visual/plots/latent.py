@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pointae.hits import HitBatch
 from pointae.robots import KINDS
 from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
-from visual.static_view import save_picture
-from visual.theme import LIGHT
+from visual.pictures.events import save_picture
+from visual.plots.theme import LIGHT
 
 if TYPE_CHECKING:
     from pointae.analysis.latent.clusters import Clusters

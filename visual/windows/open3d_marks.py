@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visual.colours import BLUE, INK, rgb
-from visual.drawing import Drawing, Slider
-from visual.frame import Frame
+from visual.scene.drawing import Drawing, Slider
+from visual.windows.frame import Frame
 
 _LETTER = 14.0
 """Height of a line in the units of Open3D's letters."""

@@ -40,7 +40,7 @@ def write_html(path: Path, title: str, body: str, scenes: Sequence[Any], css_cla
         path: of the page; the folder is made if need be.
         title: of the page, as text.
         body: HTML, texts escaped.
-        scenes: of :func:`~visual.html_view.scene_content`; without any, nothing is drawn.
+        scenes: of :func:`~visual.pages.events.scene_content`; without any, nothing is drawn.
         css_class: of the body.
 
     Raises:
@@ -77,4 +77,4 @@ def _viewer(scenes: Sequence[Any]) -> str:
 
 @cache
 def _read(name: str) -> str:
-    return files("visual").joinpath("web", name).read_text(encoding="utf-8")
+    return files("visual.pages").joinpath("web", name).read_text(encoding="utf-8")

@@ -14,9 +14,9 @@ from torch import Tensor
 from pointae.errors import DataError, UsageError
 from pointae.geometry import Axis
 from pointae.hits import HitBatch
-from visual.colouring import Colouring, Key
 from visual.colours import STYLES, Style
-from visual.look import Look, check_colour, decided, inside
+from visual.scene.colouring import Colouring, Key
+from visual.scene.look import Look, check_colour, decided, inside
 
 TIME_EDGE = 1.8
 """Length of the box along time; along x and y it is about 1."""

@@ -12,9 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from pointae.errors import DataError
 from pointae.storage import write_table
-from visual.plots import line_look
-from visual.static_view import save_picture
-from visual.theme import LIGHT, Theme
+from visual.pictures.events import save_picture
+from visual.plots.charts import line_look
+from visual.plots.theme import LIGHT, Theme
 
 Row = Mapping[str, Any]
 

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from pointae.errors import DataError
 from pointae.runs import write_table
 from visual.colours import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
-from visual.static_view import save_picture
-from visual.theme import LIGHT, Theme
+from visual.pictures.events import save_picture
+from visual.plots.theme import LIGHT, Theme
 
 PLOT_STYLE = LIGHT.style
 """matplotlib settings of every curve and chart on light paper."""

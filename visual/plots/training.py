@@ -22,9 +22,9 @@ from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_table
 from pointae.terminal import progress
 from visual.colours import BLUE, GREY, ORANGE, VERMILLION
-from visual.plots import line_look
-from visual.static_view import save_picture
-from visual.theme import LIGHT, Theme
+from visual.pictures.events import save_picture
+from visual.plots.charts import line_look
+from visual.plots.theme import LIGHT, Theme
 
 Row = dict[str, Any]
 

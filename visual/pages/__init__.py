@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: events, reports, latent spaces, sweeps."""

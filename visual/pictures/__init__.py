@@ -1,0 +1,1 @@
+"""Events as pixels: still pictures, panels and turntables."""

@@ -1,0 +1,1 @@
+"""Windows to turn events in: one controller, two renderers."""
