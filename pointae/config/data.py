@@ -55,6 +55,8 @@ class FileSource(Settings):
     """For CSV, the file's own column name by ours, e.g. ``{t: tof}``."""
     chip_layout: Literal["single", "2x2"] = "single"
     """Where the chips of a Timepix3 recording are; ``single``: on one another, told apart by a feature."""
+    features: list[str] | None = None
+    """Features of the files that a network is given, in this order; ``null``: all."""
     all_signal: bool = False
     """Take every hit as signal: for recordings without labels, to which noise is then added."""
     window_ns: Annotated[float, Field(gt=0)] | None = None

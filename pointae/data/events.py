@@ -7,7 +7,7 @@ held once as flat arrays and sliced.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -19,7 +19,7 @@ from pointae.config import DataSettings, DegradationSettings, FileSource, RobotS
 from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import Views, degrade, settings_at, with_truth
-from pointae.errors import ConfigError, DataError
+from pointae.errors import ConfigError, DataError, unknown_name
 from pointae.geometry import GEOMETRIES, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
@@ -255,12 +255,26 @@ def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
 
 
 def read_source_files(source: FileSource) -> HitBatch:
-    """All events of a source's files, one file after the other; all signal where the source says so."""
+    """All events of a source's files, one file after the other; all signal where the source says so.
+
+    Raises:
+        ConfigError: the files lack a feature that is asked for.
+    """
     geometry = GEOMETRIES[source.geometry]() if source.geometry else None
     names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns")
     options = {name: getattr(source, name) for name in names}
     hits = HitBatch.concat([read_hits(path, geometry=geometry, **options) for path in source.paths])
+    if source.features is not None:
+        hits = _with_features(hits, source.features)
     return with_truth(hits.replace(signal=None, track=None, origin=None)) if source.all_signal else hits
+
+
+def _with_features(hits: HitBatch, names: Sequence[str]) -> HitBatch:
+    for name in names:
+        if name not in hits.feature_names:
+            raise unknown_name("feature", name, hits.feature_names).at("data.source.features")
+    columns = [hits.feature_names.index(name) for name in names]
+    return hits.replace(features=hits.features[:, columns], feature_names=tuple(names))
 
 
 def _split_numbers(num_events: int, source: FileSource, data: DataSettings, seed: int) -> dict[Split, Tensor]:

@@ -13,6 +13,7 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.cells import cell_centres, cell_offsets
 from pointae.nn.embedding import HitEmbedding
+from pointae.nn.feature_scale import feature_scale
 from pointae.nn.outputs import Encoding, Volume
 from pointae.voxels import coarse_shape, gather_at, to_dense, voxelize
 
@@ -48,6 +49,7 @@ class Dense3dEncoder(nn.Module):
         self.hit_channels = channels
         self.stride = settings.stride
         self.embedding = HitEmbedding(geometry, in_features, channels)
+        self.feature_scale = feature_scale(in_features)
         self.enter = nn.Conv3d(1 + 3 + in_features + 3, channels, 3, padding=1)
         self.fine = nn.Sequential(DenseBlock(channels), DenseBlock(channels), _norm(channels))
         self.down = nn.Conv3d(channels, 2 * channels, 3, stride=2, padding=1)
@@ -66,7 +68,8 @@ class Dense3dEncoder(nn.Module):
     def _cells(self, hits: HitBatch) -> Tensor:
         """(B, 1 + 3 + C + 3, X, Y, T) what each cell holds."""
         dtype = self.enter.weight.dtype
-        measured = torch.cat([cell_offsets(hits, self.stride, dtype), hits.features.to(dtype)], dim=1)
+        features = self.feature_scale(hits.features.to(dtype))
+        measured = torch.cat([cell_offsets(hits, self.stride, dtype), features], dim=1)
         voxels, voxel_of_hit = voxelize(hits, measured, self.stride)
         count = torch.bincount(voxel_of_hit, minlength=voxels.num_voxels)[:, None].to(dtype)
         held = to_dense(voxels.replace_features(torch.cat([count.log1p(), voxels.features], dim=1)))

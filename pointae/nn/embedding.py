@@ -14,6 +14,7 @@ from pointae.errors import DataError
 from pointae.geometry import Axis, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.cells import outward_order
+from pointae.nn.feature_scale import feature_scale
 
 MAX_OCTAVES = 10
 """Finest period is 2^-9 of an axis: enough for 1000 bins, and still smooth between them."""
@@ -56,7 +57,7 @@ class HitEmbedding(nn.Module):
                 rows.append(row)
         self.register_buffer("frequencies", torch.tensor(rows).T.contiguous(), persistent=False)  # (3, F)
         self.frequencies: Tensor
-        self.feature_norm = nn.LayerNorm(in_features) if in_features > 1 else nn.Identity()
+        self.feature_scale = feature_scale(in_features)
         self.linear = nn.Linear(3 + 2 * len(rows) + in_features, channels)
         self.category = nn.Embedding(categories + 1, channels) if categories else None
         self.rank = nn.Embedding(ranks, channels) if ranks else None
@@ -85,7 +86,7 @@ class HitEmbedding(nn.Module):
     def at(self, unit: Tensor, hits: HitBatch) -> Tensor:
         """The same with the hits at positions (N, 3) of their own, in half axes."""
         unit = unit.to(self.frequencies.dtype)
-        features = self.feature_norm(hits.features.to(unit.dtype))
+        features = self.feature_scale(hits.features.to(unit.dtype))
         return self.linear(torch.cat([self.fourier(unit), features], dim=1))
 
     def looked_up(self, hits: HitBatch) -> Tensor:
@@ -97,7 +98,7 @@ class HitEmbedding(nn.Module):
             table = torch.cat([x + self.linear.bias, y, t])
             h = summed_rows(table, hits.coords + self.first_row)
             if self.in_features:
-                features = self.feature_norm(hits.features.to(weight.dtype))
+                features = self.feature_scale(hits.features.to(weight.dtype))
                 h = h + features @ weight[:, -self.in_features :].T
         return h
 

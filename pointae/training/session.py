@@ -13,7 +13,7 @@ import torch
 
 from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config, load_config
-from pointae.data.events import EventData
+from pointae.data.events import CHUNK, EventData
 from pointae.environment import gather_environment
 from pointae.errors import ConfigError, StorageError
 from pointae.geometry import geometry_to_dict
@@ -21,6 +21,7 @@ from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import output_histogram
 from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
@@ -33,9 +34,13 @@ from pointae.weights import fill_model, load_state, load_weights
 
 
 def build_model(config: Config, data: EventData) -> Autoencoder:
-    """The model of a config, initialised from its seed."""
+    """The model of a config, initialised from its seed; it knows what features of its training events are like."""
     torch.manual_seed(config.seed)
-    return Autoencoder(config.model, data.geometry, len(data.feature_names))
+    model = Autoencoder(config.model, data.geometry, len(data.feature_names))
+    if data.feature_names:
+        some = torch.arange(min(data.num_events("train"), CHUNK))
+        measure_features(model, data.source.events("train", some, epoch=1).features)
+    return model
 
 
 def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
