@@ -4,7 +4,8 @@ import torch
 from sklearn.cluster import DBSCAN
 from sklearn.neighbors import NearestNeighbors
 
-from pointae.classical import BASELINES
+from pointae.classical import BASELINES, LoneHits
+from pointae.classical.lone_hits import time_to_neighbour
 from pointae.classical.measures import cluster_radius, neighbour_distance, window_crowding
 from pointae.errors import DataError
 from pointae.geometry import even_geometry, timepix3_geometry
@@ -77,6 +78,38 @@ def test_window_crowding_is_the_slow_sum():
         weight = weight * (hits.batch[:, None] == hits.batch)
         expected = weight.sum(1) - 1
         np.testing.assert_allclose(window_crowding(hits, window), expected, atol=1e-9)
+
+
+def test_time_to_neighbour_is_that_of_the_slow_search():
+    hits = random_hits(4, [300, 0, 40, 1, 2], grid=even_geometry((6, 5, 70), (1.0, 1.0, 0.5)))
+    hits = HitBatch.concat([hits, hits.events([2, 3]), hits.events([2])])  # hits in one cell, in other events too
+    hits = hits.replace(coords=torch.cat([hits.coords[:-40], hits.coords[-40:-20], hits.coords[-40:-20]]))
+    found = time_to_neighbour(hits)
+    for i in range(hits.num_hits):
+        near = (hits.coords[:, :2] - hits.coords[i, :2]).abs().amax(1) <= 1
+        near &= hits.batch == hits.batch[i]
+        near[i] = False
+        gaps = (hits.coords[near, 2] - hits.coords[i, 2]).abs().double() * 0.5
+        assert found[i] == (gaps.min() if len(gaps) else np.inf)
+    assert time_to_neighbour(HitBatch.empty(GRID, 2)).shape == (0,)
+
+
+def test_lone_hits_are_told_apart_by_their_features():
+    """Signal: pairs of hits of little energy, and lone ones of much. Noise: lone, of an energy of either kind."""
+    place = torch.cat([torch.arange(100), torch.arange(100), torch.arange(100, 600)])  # pixels three apart
+    kind = torch.arange(700)
+    coords = torch.stack([3 * place + (kind < 100), 5 + (kind < 100), 9 + (kind < 100) * 2], 1).int()
+    signal = kind < 400  # 200 in pairs, 200 alone
+    energy = torch.where((kind < 200) | (kind % 3 == 0) & ~signal, 1.0, 2.0)
+    order = torch.randperm(700, generator=torch.Generator().manual_seed(3))
+    hits = HitBatch(
+        even_geometry((2_000, 20, 100)), coords, torch.tensor([0, 700]), energy[:, None], ("energy",), signal=signal
+    ).reordered(order)
+    blind = hits.replace(features=hits.features[:, :0], feature_names=())
+    score = LoneHits(0.97).fit(hits).score(hits)
+    assert noise_removed_at(score, hits.signal, 0.97) == pytest.approx(1 / 3)
+    assert noise_removed_at(LoneHits(0.97).fit(blind).score(blind), hits.signal, 0.97) == 0.0
+    assert noise_removed_at(LoneHits(0.5).fit(blind).score(blind), hits.signal, 0.5) == 1.0
 
 
 # ---- every baseline ----------------------------------------------------------------------------------

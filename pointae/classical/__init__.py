@@ -18,9 +18,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from pointae.classical.filters import Dbscan, KnnDensity, TimeWindow
+from pointae.classical.lone_hits import LoneHits
 from pointae.hits import HitBatch
 
-__all__ = ["BASELINES", "Baseline", "Dbscan", "KnnDensity", "TimeWindow"]
+__all__ = ["BASELINES", "Baseline", "Dbscan", "KnnDensity", "LoneHits", "TimeWindow"]
 
 
 class Baseline(Protocol):
@@ -43,5 +44,6 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
     "knn_density": KnnDensity,
     "dbscan": Dbscan,
     "time_window": TimeWindow,
+    "lone_hits": LoneHits,
 }
 """Every baseline, by the name that settings use."""

@@ -9,6 +9,7 @@ import torch
 
 from pointae.classical.measures import Scale, window_crowding
 from pointae.errors import DataError
+from pointae.geometry import Axis
 from pointae.hits import HitBatch
 from pointae.metrics.scores import cut_at_retention, noise_removed_at
 
@@ -63,9 +64,13 @@ def tune_distance(
 
 def tune_window(events: HitBatch, retention: float) -> float:
     """The time window, from one step to half the axis, that removes the most noise."""
-    axis = events.geometry.t
-    windows = np.geomspace(axis.width, max((axis.high - axis.low) / 2, axis.width), 24).tolist()
+    windows = time_windows(events.geometry.t)
     return max(windows, key=lambda window: noise_removed(share_of(window_crowding(events, window)), events, retention))
+
+
+def time_windows(axis: Axis) -> list[float]:
+    """Widths that are tried, in the time axis' unit, from one step to half of it."""
+    return np.geomspace(axis.width, max((axis.high - axis.low) / 2, axis.width), 24).tolist()
 
 
 def noise_removed(score: np.ndarray, events: HitBatch, retention: float) -> float:

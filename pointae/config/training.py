@@ -78,7 +78,7 @@ class EvaluateSettings(Settings):
     """Of the arithmetic that scores hits; fp64 where that was trained in."""
     pictures: Count = 8
     """Events kept with their predictions for the viewer."""
-    baselines: list[Literal["knn_density", "dbscan", "time_window"]] = ["knn_density", "dbscan"]
+    baselines: list[Literal["knn_density", "dbscan", "time_window", "lone_hits"]] = ["knn_density", "dbscan"]
     tolerance_bins: Annotated[float, Field(gt=0)] = 0.5
     """Of generated hits: largest abs(dt) of a right time."""
     reach_bins: Annotated[float, Field(gt=0)] = 2.0
