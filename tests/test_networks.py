@@ -231,12 +231,12 @@ def test_a_wrong_name_lists_the_known_ones(part, known):
         Autoencoder(settings, torch_geometry())
 
 
-@pytest.mark.parametrize("features", [0, 1, 2])
+@pytest.mark.parametrize(("features", "octaves"), [(0, 10), (1, 10), (2, 10), (0, 0), (2, 3)])
 @pytest.mark.parametrize("geometry", [torch_geometry(), even_geometry((5, 1, 700))], ids=["torch", "even"])
-def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, features):
+def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, features, octaves):
     torch.manual_seed(1)
     hits = random_hits([40, 0, 9], geometry=geometry, features=features)
-    embedding = HitEmbedding(geometry, features, 6)
+    embedding = HitEmbedding(geometry, features, 6, most_octaves=octaves)
     gradients = []
     for way in (embedding, embedding.computed):
         embedding.zero_grad()
@@ -245,6 +245,13 @@ def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, featu
         gradients.append([result.detach()] + [parameter.grad for parameter in embedding.parameters()])
     for looked_up, computed in zip(*gradients, strict=True):
         torch.testing.assert_close(looked_up, computed, rtol=2e-4, atol=2e-4 * float(computed.abs().max()))
+
+
+def test_without_octaves_a_hit_is_embedded_by_its_position_alone():
+    hits = random_hits([30], geometry=even_geometry((20, 20, 500)))
+    embedding = HitEmbedding(hits.geometry, 0, 6, most_octaves=0)
+    unit = hits.geometry.unit_positions(hits.pos).to(torch.float32)
+    torch.testing.assert_close(embedding(hits), unit @ embedding.linear.weight.T + embedding.linear.bias)
 
 
 def test_hits_of_another_grid_or_a_grid_of_many_bins_are_embedded_one_by_one():

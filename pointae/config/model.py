@@ -90,6 +90,9 @@ class SparseSettings(HitEmbeddingSettings):
     """Voxels from one place of that kernel to the next."""
     down: Literal["conv", "max", "mean"] = "conv"
     """How voxels gather into those of the next level."""
+    octaves: Annotated[int, Field(ge=0, le=10)] = 10
+    """Periods of the sines that tell where on each axis a hit lies, at most; 0: only how far along it. Few, where
+    patterns are alike everywhere and events so few that a network would learn their places by heart."""
     engine: Literal["auto", "torch", "spconv", "dense"] = "auto"
 
 

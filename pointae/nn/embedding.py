@@ -39,23 +39,31 @@ class HitEmbedding(nn.Module):
         ranks: K > 0: so is its number in :func:`~pointae.nn.cells.outward_order`, the last one being shared by
             all behind it. A code that says which hit is the third is easier to tell from than one that says what
             is there.
+        most_octaves: periods of an axis, at most; 0: the position alone.
 
     Shapes:
         hits of N hits -> (N, channels).
     """
 
     def __init__(
-        self, geometry: DetectorGeometry, in_features: int, channels: int, categories: int = 0, ranks: int = 0
+        self,
+        geometry: DetectorGeometry,
+        in_features: int,
+        channels: int,
+        categories: int = 0,
+        ranks: int = 0,
+        most_octaves: int = MAX_OCTAVES,
     ) -> None:
         super().__init__()
         self.geometry, self.in_features = geometry, in_features
+        counts = [min(most_octaves, octaves(axis)) for axis in geometry.axes]
         rows = []
-        for i, axis in enumerate(geometry.axes):
-            for octave in range(octaves(axis)):
+        for i, count in enumerate(counts):
+            for octave in range(count):
                 row = [0.0, 0.0, 0.0]
                 row[i] = math.pi / 2 * 2**octave
                 rows.append(row)
-        self.register_buffer("frequencies", torch.tensor(rows).T.contiguous(), persistent=False)  # (3, F)
+        self.register_buffer("frequencies", torch.tensor(rows).view(-1, 3).T.contiguous(), persistent=False)  # (3, F)
         self.frequencies: Tensor
         self.feature_scale = feature_scale(in_features)
         self.linear = nn.Linear(3 + 2 * len(rows) + in_features, channels)
@@ -63,7 +71,7 @@ class HitEmbedding(nn.Module):
         self.rank = nn.Embedding(ranks, channels) if ranks else None
         self.has_table = sum(geometry.spatial_shape) <= MAX_TABLE
         if self.has_table:
-            self._make_table(geometry)
+            self._make_table(geometry, counts)
 
     def forward(self, hits: HitBatch) -> Tensor:
         on_table = self.has_table and (hits.geometry is self.geometry or hits.geometry == self.geometry)
@@ -107,9 +115,8 @@ class HitEmbedding(nn.Module):
         angles = unit @ self.frequencies  # (N, F)
         return torch.cat([unit, angles.sin(), angles.cos()], dim=1)
 
-    def _make_table(self, geometry: DetectorGeometry) -> None:
-        """Fourier features of each axis' bins, those of the other axes left out."""
-        counts = [octaves(axis) for axis in geometry.axes]
+    def _make_table(self, geometry: DetectorGeometry, counts: list[int]) -> None:
+        """Fourier features of each axis' bins, ``counts`` octaves of each, those of the other axes left out."""
         total, first = sum(counts), 0
         bins = torch.tensor([0, *geometry.spatial_shape[:2]]).cumsum(0)
         self.register_buffer("first_row", bins.int(), persistent=False)

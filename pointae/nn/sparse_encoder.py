@@ -53,7 +53,9 @@ class SparseEncoder(nn.Module):
         self.stride = settings.strides[0]
         self.ratios = stride_ratios(settings.strides)
         self.engine, self.engine_reason = resolve_engine(settings.engine)
-        self.embedding = HitEmbedding(geometry, in_features, channels, settings.categories, settings.ranks)
+        self.embedding = HitEmbedding(
+            geometry, in_features, channels, settings.categories, settings.ranks, settings.octaves
+        )
         self.in_cell = nn.Linear(3, channels, bias=False)
         self.kernel_size, self.dilation = settings.kernel_size, settings.dilation
         self.unet = SparseUNet(channels, self.ratios, settings.kernel_size, settings.down)
