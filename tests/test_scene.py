@@ -181,6 +181,7 @@ def test_axes_have_few_round_ticks_and_hits_lie_in_the_box(geometry):
         assert all(float(text) * axis.factor == pytest.approx(value) for value, text in ticks)
     for layer in scene.layers:
         places = scene.in_box(layer.pos)
+        assert places.dtype == np.float64
         assert (places >= 0).all()
         assert (places <= np.array(scene.box)).all()
     frame = frame_of(scene)

@@ -281,7 +281,10 @@ def test_open3d_draws_every_hit_in_a_window(tmp_path, monkeypatch):
     assert controller.message.startswith(controller.shown[0].name)
     monkeypatch.setattr("visual.scene.drawing.TURNING", 5)
     before = drawn()
-    window.draw(controller.drawing)
+    window.press("u")
+    assert sum(drawn().values()) < sum(before.values())
+    window.idle()
+    assert drawn() == before
     window.move(600, 500)
     window.button(0, 1, 0)
     assert sum(drawn().values()) < sum(before.values())
@@ -296,7 +299,7 @@ def test_open3d_draws_every_hit_in_a_window(tmp_path, monkeypatch):
 
 @pytest.mark.display
 @needs_screen
-def test_pyvista_shows_every_hit_in_a_window_and_cuts_again():
+def test_pyvista_shows_every_hit_in_a_window_and_cuts_again(monkeypatch):
     controller = Controller(some_source())
     window = pyvista_view.Window(controller)
     window.plotter.show(interactive_update=True, auto_close=False)
@@ -311,6 +314,12 @@ def test_pyvista_shows_every_hit_in_a_window_and_cuts_again():
     window.plotter.iren.interactor.LeftButtonPressEvent()
     window.plotter.iren.interactor.LeftButtonReleaseEvent()
     assert controller.message.startswith(controller.shown[0].name)
+    before = {name: cloud.n_points for name, cloud in window.clouds.items()}
+    monkeypatch.setattr("visual.scene.drawing.TURNING", 5)
+    window.press("u")
+    assert sum(cloud.n_points for cloud in window.clouds.values()) < sum(before.values())
+    window.idle()
+    assert {name: cloud.n_points for name, cloud in window.clouds.items()} == before
     window.plotter.close()
 
 

@@ -38,11 +38,11 @@ def main(arguments: Sequence[str]) -> None:
                     errors.print(f"{error}; passed over", markup=False)
                 advance(1, "")
     table = Table(title="windows of 1280 x 820 pixels")
-    for name in ("engine", "hits", "first frame, s", "turning, ms", "slowest, ms", "all hits, ms"):
+    for name in ("engine", "hits", "first frame, s", "all hits, s", "turning, ms", "slowest, ms", "frame of all, ms"):
         table.add_column(name, justify="right")
     for row in rows:
         times = (f"{1e3 * row[name]:.1f}" for name in ("turning_s", "slowest_s", "whole_s"))
-        table.add_row(row["engine"], f"{row['hits']:,}", f"{row['first_s']:.2f}", *times)
+        table.add_row(row["engine"], f"{row['hits']:,}", f"{row['first_s']:.2f}", f"{row['all_s']:.2f}", *times)
     console.print(table)
     if options.out and rows:
         options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
 from pathlib import Path
 from typing import Any
 
 from pointae.storage import write_atomically
 from visual.colours import BLUE, GREY, INK, VERMILLION
+from visual.plots.sweep import Coordinate, best_so_far, coordinates
 
 Row = Mapping[str, Any]
 _STYLE = """
@@ -51,7 +51,7 @@ def write_sweep_page(
     if done:
         parts.append("<h2>Parallel coordinates</h2><p>A line a trial that was trained to its end, dark where it is "
                      "good. Drag along an axis to choose lines, drag an axis to move it.</p>")  # fmt: skip
-        parts.append(_drawn(_parallel(done, keys, logarithmic)))
+        parts.append(_drawn(_parallel(rows, keys, logarithmic)))
         parts.append("<h2>Importance of each parameter</h2>")
         parts.append(_drawn(_bars(importances)) if importances else "<p>Too few trials to tell.</p>")
         parts.append("<h2>Scores in order of the trials</h2>")
@@ -74,34 +74,22 @@ def _summary(rows: Sequence[Row], score: str) -> str:
 def _parallel(rows: Sequence[Row], keys: Sequence[str], logarithmic: Sequence[str]) -> Any:
     from plotly import graph_objects
 
-    scores = [float(row["score"]) for row in rows]
-    axes = [{"label": "score", "values": scores}]
-    axes += [_axis(key, [row[key] for row in rows], key in logarithmic) for key in keys]
+    axes = coordinates(rows, keys, logarithmic)
     lines = graph_objects.Parcoords(
-        line={"color": scores, "colorscale": "Viridis", "showscale": True, "colorbar": {"title": {"text": "score"}}},
-        dimensions=axes, labelangle=-20, labelside="top",
+        line={"color": axes[0].places, "colorscale": "Viridis", "showscale": True,
+              "colorbar": {"title": {"text": "score"}}},
+        dimensions=[_dimension(axis) for axis in axes], labelangle=-20, labelside="top",
     )  # fmt: skip
     figure = graph_objects.Figure(lines)
     figure.update_layout(**_LAYOUT, height=470, margin={"l": 70, "r": 30, "t": 120, "b": 30})
     return figure
 
 
-def _axis(key: str, values: Sequence[Any], logarithmic: bool) -> dict[str, Any]:
-    """An axis of parallel coordinates: of numbers where they are many, else with a place for each value."""
-    different = sorted(set(values), key=lambda value: (isinstance(value, str), value))
-    if len(different) > 6 and all(isinstance(value, (int, float)) for value in values):
-        if not logarithmic:
-            return {"label": key, "values": [float(value) for value in values]}
-        powers = [log10(value) for value in values]
-        whole = range(floor(min(powers)), ceil(max(powers)) + 1)
-        # Room above the last number, where the axis' name begins.
-        top = max(powers) + 0.08 * (max(powers) - min(powers))
-        return {"label": key, "values": powers, "range": [min(powers), top], "tickvals": list(whole),
-                "ticktext": [f"{10.0**power:g}" for power in whole]}  # fmt: skip
-    places = list(range(len(different)))
-    texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in different]
-    return {"label": key, "values": [different.index(value) for value in values], "tickvals": places,
-            "ticktext": texts, "range": [-0.2, len(places) - 0.8]}  # fmt: skip
+def _dimension(axis: Coordinate) -> dict[str, Any]:
+    low, high = axis.ends
+    # Room above the last value, where the axis' name begins.
+    return {"label": axis.name, "values": axis.places, "range": [low, high + 0.08 * (high - low)],
+            "tickvals": [place for place, _ in axis.marks], "ticktext": [text for _, text in axis.marks]}  # fmt: skip
 
 
 def _bars(importances: Mapping[str, float]) -> Any:
@@ -132,10 +120,9 @@ def _history(rows: Sequence[Row]) -> Any:
             x=[row["trial"] for row in own], y=[row["score"] for row in own], mode="markers", name=state,
             marker={"color": colour, "symbol": symbol, "size": 9},
         )  # fmt: skip
-    done = sorted((row["trial"], float(row["score"])) for row in rows if row["state"] == "complete")
-    best = [min(score for _, score in done[: i + 1]) for i in range(len(done))]
+    trials, best = best_so_far(rows)
     figure.add_scatter(
-        x=[trial for trial, _ in done], y=best, mode="lines", name="best so far",
+        x=trials, y=best, mode="lines", name="best so far",
         line={"color": VERMILLION, "shape": "hv", "width": 2},
     )  # fmt: skip
     figure.update_layout(

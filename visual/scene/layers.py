@@ -132,8 +132,8 @@ class Scene:
         Returns:
             (N, 3) in the box of edges :attr:`box`, which starts at the origin.
         """
-        columns = [(pos[:, i] - axis.low) / (axis.high - axis.low) * axis.edge for i, axis in enumerate(self.axes)]
-        return np.stack([columns[2], columns[0], columns[1]], axis=1)
+        low, high, edge = np.array([(axis.low, axis.high, axis.edge) for axis in self.drawn_axes]).T
+        return (pos[:, [2, 0, 1]] - low) / (high - low) * edge
 
     @property
     def drawn_axes(self) -> tuple[SceneAxis, SceneAxis, SceneAxis]:

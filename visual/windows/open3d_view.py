@@ -97,23 +97,28 @@ class Canvas:
         options.mesh_show_back_face = True  # Open3D's letters are inside out.
         self.clouds: dict[str, Any] = {}
         self._drawn: list[Any] = []
-        self._whole: dict[str, Any] = {}  # Copies of the clouds that are thinned now.
+        self._scene: Scene | None = None
         self._step = 1
         self._marks: list[Mark] = []
         self._maker = Marks(self.open3d)
         self._camera: NDArray | None = None
 
-    def draw(self, drawing: Drawing) -> None:
-        """Show a drawing instead of what was shown; the camera stays."""
+    def draw(self, drawing: Drawing, few: bool = False) -> None:
+        """Show a drawing instead of what was shown; the camera stays.
+
+        Args:
+            drawing: what is shown.
+            few: no more hits than can be turned smoothly, as :meth:`turning`.
+        """
         first = not self._drawn
         for geometry in self._drawn:
             self.window.remove_geometry(geometry, reset_bounding_box=False)
-        scene = drawing.scene
+        self._scene = scene = drawing.scene
+        self._step = turning_step(scene) if few else 1
         frame = frame_of(scene, drawing.view.along)
         # Of hits in one cell the last is seen: the legend's first.
         shown = [layer for layer in reversed(scene.layers) if len(layer.pos)]
         self.clouds = {layer.name: self._cloud(scene, layer) for layer in shown}
-        self._whole, self._step = {}, turning_step(scene)
         self._marks = self._maker.of(drawing, frame)
         box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
         self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
@@ -144,15 +149,14 @@ class Canvas:
 
     def turning(self, on: bool) -> None:
         """Draw no more hits than can be turned smoothly, or all again."""
-        if self._step == 1 or on == bool(self._whole):
+        if self._scene is None or self._step == (step := turning_step(self._scene) if on else 1):
             return
-        for name, cloud in self.clouds.items():
-            if on:
-                self._whole[name] = self.open3d.geometry.PointCloud(cloud)
-            taken = cloud.uniform_down_sample(self._step) if on else self._whole[name]
-            cloud.points, cloud.colors = taken.points, taken.colors
-            self.window.update_geometry(cloud)
-        self._whole = self._whole if on else {}
+        self._step = step
+        for layer in self._scene.layers:
+            if (cloud := self.clouds.get(layer.name)) is not None:
+                taken = self._cloud(self._scene, layer)
+                cloud.points, cloud.colors = taken.points, taken.colors
+                self.window.update_geometry(cloud)
 
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W, 3), what the window shows."""
@@ -181,9 +185,9 @@ class Canvas:
 
     def _cloud(self, scene: Scene, layer: Layer) -> Any:
         vectors = self.open3d.utility.Vector3dVector
-        cloud = self.open3d.geometry.PointCloud(vectors(scene.in_box(layer.pos)))
+        cloud = self.open3d.geometry.PointCloud(vectors(scene.in_box(layer.pos[:: self._step])))
         if layer.colours is not None:
-            cloud.colors = vectors(layer.colours.astype(np.float64))
+            cloud.colors = vectors(layer.colours[:: self._step].astype(np.float64))
             return cloud
         # This window knows no transparency: as the colour would look on white.
         return cloud.paint_uniform_color(1 - layer.style.opacity * (1 - np.array(rgb(layer.style.colour))))
@@ -218,26 +222,33 @@ class Window(Canvas):
         self.window.register_key_callback(ord("S"), lambda _: self.save())
         self.window.register_mouse_button_callback(lambda _, button, action, mods: self.button(button, action, mods))
         self.window.register_mouse_move_callback(lambda _, x, y: self.move(x, y))
-        self.draw(controller.drawing)
+        self._redraw()
 
     def run(self) -> None:
         """Show the window until it is closed."""
-        self.window.register_animation_callback(lambda _: self.face_the_viewer())
+        self.window.register_animation_callback(lambda _: self.idle())
         self.window.run()
         self.window.destroy_window()
+
+    def idle(self) -> bool:
+        """Between two frames: all hits come back, letters turn to the viewer."""
+        if self._pressed is None:
+            self.turning(False)
+        return self.face_the_viewer()
 
     def press(self, key: str) -> bool:
         """Act on a key."""
         if self.controller.press(key):
-            self.draw(self.controller.drawing)
+            self._redraw()
             if key in VIEWS:
                 self.look(VIEWS[key])
         return False
 
     def save(self) -> bool:
         """Write what the window shows as a picture."""
+        self.turning(False)
         self.controller.saved(write_pixels(self.pixels(), self.controller.picture_path()))
-        self.draw(self.controller.drawing)
+        self._redraw()
         return False
 
     def button(self, button: int, action: int, modifiers: int) -> bool:
@@ -245,12 +256,12 @@ class Window(Canvas):
         if action:
             self._pressed, self._pressed_at = (button, modifiers), self._mouse
             self._slide()
-            self.turning(self._held is None)
+            self.turning(True)
             return False
         self.turning(False)
         still = np.hypot(*np.subtract(self._mouse, self._pressed_at)) < _STILL
         if self._held is None and still and self.controller.pick(self.project, *self._mouse):
-            self.draw(self.controller.drawing)
+            self._redraw()
         self._held = self._pressed = None
         return False
 
@@ -274,5 +285,9 @@ class Window(Canvas):
         if found is not None:
             self._held = found[0]
             if self.controller.slide(*found):
-                self.draw(self.controller.drawing)
+                self._redraw()
         return False
+
+    def _redraw(self) -> None:
+        # Few hits at once, the rest in the next frame: nobody waits for a million of them.
+        self.draw(self.controller.drawing, few=True)

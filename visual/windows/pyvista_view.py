@@ -32,6 +32,8 @@ _KEYS = {
     "bracketleft": "[", "bracketright": "]", "minus": "-", "equal": "=",
 }  # fmt: skip
 """VTK's names of keys that are no letter or digit."""
+_PAUSE = 200
+"""Milliseconds without a change after which all hits of a large event are drawn."""
 _STILL = 3.0
 """Pixels that the mouse may move between press and release of a click."""
 
@@ -94,17 +96,22 @@ class Canvas:
         self.plotter.set_background("white")
         self.plotter.enable_anti_aliasing("msaa", multi_samples=8)
         self.clouds: dict[str, Any] = {}
-        self._few: dict[str, Any] = {}
+        self._scene: Scene | None = None
         self._named: set[str] = set()
         self._step = 1
 
-    def draw(self, drawing: Drawing) -> None:
-        """Show a drawing instead of what was shown; the camera stays."""
+    def draw(self, drawing: Drawing, few: bool = False) -> None:
+        """Show a drawing instead of what was shown; the camera stays.
+
+        Args:
+            drawing: what is shown.
+            few: no more hits than can be turned smoothly, as :meth:`turning`.
+        """
         first = not self._named
-        scene = drawing.scene
+        self._scene = scene = drawing.scene
         for name in self._named:
             self.plotter.remove_actor(name, render=False)
-        self._named, self.clouds, self._step = set(), {}, turning_step(scene)
+        self._named, self.clouds, self._step = set(), {}, turning_step(scene) if few else 1
         for layer in reversed(scene.layers):
             if len(layer.pos):
                 self._draw_layer(scene, layer)
@@ -132,14 +139,14 @@ class Canvas:
 
     def turning(self, on: bool) -> None:
         """Draw no more hits than can be turned smoothly, or all again."""
-        if self._step == 1:
+        if self._scene is None or self._step == (step := turning_step(self._scene) if on else 1):
             return
-        for name, cloud in self.clouds.items():
-            few = self.pyvista.PolyData(cloud.points[:: self._step])
-            if "colours" in cloud.point_data:
-                few["colours"] = cloud["colours"][:: self._step]
-            self._few[name] = few  # The mapper itself does not keep it alive.
-            self.plotter.actors[name].mapper.dataset = few if on else cloud
+        self._step = step
+        for layer in self._scene.layers:
+            if layer.name in self.clouds:
+                # Kept here: the mapper itself does not keep it alive.
+                self.clouds[layer.name] = self._cloud(self._scene, layer)
+                self.plotter.actors[layer.name].mapper.dataset = self.clouds[layer.name]
 
     def pixels(self) -> NDArray[np.uint8]:
         """(H, W, 3), what the window shows."""
@@ -157,10 +164,9 @@ class Canvas:
         return np.column_stack([(flat + 1) / 2 * (width, height), seen[:, 3]])
 
     def _draw_layer(self, scene: Scene, layer: Layer) -> None:
-        cloud = self.pyvista.PolyData(scene.in_box(layer.pos))
+        cloud = self._cloud(scene, layer)
         look: dict[str, Any] = {"color": layer.style.colour, "opacity": layer.style.opacity}
         if layer.colours is not None:
-            cloud["colours"] = (layer.colours * 255).round().astype(np.uint8)
             look = {"scalars": "colours", "rgb": True, "show_scalar_bar": False}
         many = len(layer.pos) >= _MANY
         self.plotter.add_mesh(
@@ -169,6 +175,12 @@ class Canvas:
         )  # fmt: skip
         self.clouds[layer.name] = cloud
         self._named.add(layer.name)
+
+    def _cloud(self, scene: Scene, layer: Layer) -> Any:
+        cloud = self.pyvista.PolyData(scene.in_box(layer.pos[:: self._step]).astype(np.float32))
+        if layer.colours is not None:
+            cloud["colours"] = (layer.colours[:: self._step] * 255).round().astype(np.uint8)
+        return cloud
 
     def _draw_frame(self, scene: Scene, view: View) -> None:
         self._box = np.array(scene.box)
@@ -204,6 +216,8 @@ class Window(Canvas):
         self.controller = controller
         self._sliders: dict[str, Any] = {}
         self._pressed_at = (0, 0)
+        self._pressed = False
+        self._timer = 0
         for key in "npcurbfxy0123456789":
             self.plotter.add_key_event(key, lambda key=key: self.press(key))
         for name, key in _KEYS.items():
@@ -216,11 +230,18 @@ class Window(Canvas):
         interactor.AddObserver("LeftButtonPressEvent", lambda *_: self.button(pressed=True))
         # The style that turns the box keeps the release to itself, but tells of its end.
         interactor.GetInteractorStyle().AddObserver("EndInteractionEvent", lambda *_: self.button(pressed=False))
+        interactor.AddObserver("TimerEvent", lambda *_: self.idle())
         self._redraw()
 
     def run(self) -> None:
         """Show the window until it is closed."""
         self.plotter.show(title="pointae")
+
+    def idle(self) -> None:
+        """Nothing moved for a while: all hits come back."""
+        if not self._pressed and self._step > 1:
+            self.turning(False)
+            self.plotter.render()
 
     def press(self, key: str) -> None:
         """Act on a key."""
@@ -232,6 +253,7 @@ class Window(Canvas):
 
     def save(self) -> None:
         """Write what the window shows as a picture."""
+        self.turning(False)
         self.controller.saved(write_pixels(self.pixels(), self.controller.picture_path()))
         self._redraw()
         self.plotter.render()
@@ -239,6 +261,7 @@ class Window(Canvas):
     def button(self, pressed: bool) -> None:
         """The left button is pressed or released: a click that did not move picks a hit."""
         place = self.plotter.iren.interactor.GetEventPosition()
+        self._pressed = pressed
         self.turning(pressed)
         if pressed:
             self._pressed_at = place
@@ -254,7 +277,12 @@ class Window(Canvas):
 
     def _redraw(self) -> None:
         drawing = self.controller.drawing
-        self.draw(drawing)
+        # Few hits at once, the rest when nothing moves: nobody waits for a million of them.
+        self.draw(drawing, few=True)
+        if self._step > 1:
+            interactor = self.plotter.iren.interactor
+            interactor.DestroyTimer(self._timer)
+            self._timer = interactor.CreateOneShotTimer(_PAUSE)
         for i, slider in enumerate(drawing.sliders):
             self._show_slider(slider, 0.93 - 0.085 * i)
 
