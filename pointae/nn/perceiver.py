@@ -11,6 +11,7 @@ from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, similar_sizes
+from pointae.nn.token_exchange import read_hits, tell_hits
 from pointae.nn.track_mixture import TrackMixture, TrackMixtureHead, refuse_other_grids
 
 _SUMMARY = 16
@@ -31,7 +32,14 @@ class TokenMixer(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = tokens + self.inside(self.norm_1(tokens))
-        return tokens + self.across(self.norm_2(tokens).transpose(1, 2)).transpose(1, 2)
+        first, _, second = self.across
+        return tokens + along_tokens(second, along_tokens(first, self.norm_2(tokens)).relu())
+
+
+def along_tokens(linear: nn.Linear, tokens: Tensor) -> Tensor:
+    """A layer applied to all tokens of a channel together, (B, K, D) -> (B, K', D), without turning them."""
+    weight = linear.weight.expand(len(tokens), -1, -1)
+    return torch.baddbmm(linear.bias[:, None], weight, tokens)
 
 
 class TokenRound(nn.Module):
@@ -53,20 +61,10 @@ class TokenRound(nn.Module):
         nn.init.uniform_(self.to_hits.weight, -0.5 * channels**-0.5, 0.5 * channels**-0.5)
 
     def forward(self, h: Tensor, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
-        logits, count = self.weights(h), tokens.shape[1]
-        of_hits, of_tokens = widened(logits[..., :count]), widened(logits[..., count:])  # (B, L, K) each
-        of_hits.flatten(0, 1).index_fill_(0, absent, -torch.inf)
-        seen = torch.bmm(of_hits.softmax(1).to(h.dtype).transpose(1, 2), h)  # (B, K, C)
+        h, seen, shares = read_hits(h, self.weights.weight, absent)
         tokens = self.mixer(tokens + self.read(seen))
         told = self.tell(tokens).to(h.dtype)  # (B, K, C)
-        hidden = self.to_hidden(h).baddbmm_(of_tokens.softmax(-1).to(h.dtype), told).relu_()
-        flat = torch.addmm(h.flatten(0, 1), hidden.flatten(0, 1), self.to_hits.weight.T)
-        return flat.view_as(h), tokens
-
-
-def widened(logits: Tensor) -> Tensor:
-    """In float32 where they are in half precision, whose softmax is many times slower on a CPU."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        return tell_hits(h, shares, told, self.to_hidden.weight, self.to_hits.weight), tokens
 
 
 class PerceiverEncoder(nn.Module):
