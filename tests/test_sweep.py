@@ -35,6 +35,7 @@ from pointae.config_files import load_sweep
 from pointae.errors import CheckpointError, ComponentError, ConfigError, NonFiniteError, StorageError, UsageError
 from pointae.runs import RunDirectory
 from visual.pages.sweep import write_sweep_page
+from visual.plots.sweep import best_so_far, coordinates, draw_sweep
 
 TINY = {
     "data.events.train": 32, "data.events.validation": 20, "data.source.noise": 20, "train.batch_size": 16,
@@ -43,6 +44,8 @@ TINY = {
 }  # fmt: skip
 GRID = {"model.latent.size": [2, 4], "train.learning_rate": [1e-3, 4e-3]}
 FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
+NOT_SHOWN = (lambda *_: None, lambda *_: None)
+"""Neither a page nor a picture."""
 forks = pytest.mark.skipif(FORK is None, reason="kills need fork")
 
 
@@ -275,7 +278,7 @@ def test_a_study_that_cannot_be_kept_is_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(study, "complete", full)
     with pytest.raises(StorageError, match=r"the study cannot be kept: .*No space left"):
-        run_sweep(study, (), lambda *_: None)
+        run_sweep(study, (), *NOT_SHOWN)
     assert [trial.state for trial in study.trials()] == [State.RUNNING]  # gone on with the next time
 
 
@@ -311,7 +314,7 @@ def pretend(losses):
 
 def swept(folder, settings, **options):
     study = SweepStudy(SweepDirectory(folder), settings, {})
-    return study, run_sweep(study, (), write_sweep_page, **options)
+    return study, run_sweep(study, (), write_sweep_page, draw_sweep, **options)
 
 
 def test_the_ranking_is_by_score_and_says_what_failed(tmp_path, monkeypatch):
@@ -333,6 +336,7 @@ def test_the_ranking_is_by_score_and_says_what_failed(tmp_path, monkeypatch):
     with study.directory.ranking.open() as file:
         written = list(csv.DictReader(file))
     assert [int(row["seed"]) for row in written] == [row["seed"] for row in rows]
+    assert study.directory.picture.read_bytes().startswith(b"\x89PNG")
     page = study.directory.page.read_text()
     assert "train.learning_rate" not in page
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=['\"]https?:", page)
@@ -340,6 +344,33 @@ def test_the_ranking_is_by_score_and_says_what_failed(tmp_path, monkeypatch):
         names = re.findall(r'sheet name="([^"]+)"', book.read("xl/workbook.xml").decode())
     assert names == ["ranking", "importances", "seed"]
     assert swept(tmp_path, settings)[1] == rows  # nothing is left to train
+
+
+def test_coordinates_of_trials_lie_where_their_values_are():
+    """A place for each of a few values, a scale for many, a logarithmic one where it was searched so."""
+    rates = [1e-3, 2e-3, 4e-3, 5e-3, 1e-2, 2e-2, 1e-1]
+    rows = [
+        {"trial": number, "state": "complete", "score": 7.0 - number, "rate": rate, "weight": 10.0 * number,
+         "kind": ["adam", "sgd"][number % 2]}
+        for number, rate in enumerate(rates)
+    ]  # fmt: skip
+    rows.append({"trial": 7, "state": "pruned", "score": 9.0, "rate": 1.0, "weight": 0.0, "kind": "rmsprop"})
+    score, rate, weight, kind = coordinates(rows, ["rate", "weight", "kind"], ["rate"])
+    assert list(score.places) == [7, 6, 5, 4, 3, 2, 1]
+    assert rate.places == pytest.approx([math.log10(value) for value in rates])
+    assert [text for _, text in rate.marks] == ["0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1"]
+    assert weight.ends == (0, 60)
+    assert (0.0, "0") in list(weight.marks)
+    assert kind.places == [0, 1, 0, 1, 0, 1, 0]
+    assert [text for _, text in kind.marks] == ["adam", "sgd"]
+    assert all(axis.ends[0] <= min(axis.places) and max(axis.places) <= axis.ends[1] for axis in (rate, weight, kind))
+    assert best_so_far([{**rows[0], "score": 2.0}, *rows[1:3]]) == ([0, 1, 2], [2.0, 2.0, 2.0])
+    assert coordinates(rows[-1:], ["rate"], []) == []
+
+
+def test_a_sweep_without_a_finished_trial_is_drawn(tmp_path):
+    rows = [{"trial": 0, "state": "failed", "score": "", "seed": 1}]
+    assert draw_sweep(rows, ["seed"], [], {}, "validation_loss", tmp_path / "sweep.png", "Sweep").is_file()
 
 
 def test_hopeless_trials_are_pruned(tmp_path, monkeypatch):
@@ -380,7 +411,7 @@ def train_sweep(folder, die_at=None) -> None:
     study = open_sweep(sweep_of(), (), folder)
     if die_at == "untold":
         study.complete = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-    run_sweep(study, (), lambda *_: None)
+    run_sweep(study, (), *NOT_SHOWN)
 
 
 def without_seconds(path) -> list[dict]:

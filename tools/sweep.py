@@ -34,11 +34,12 @@ def main(arguments: Sequence[str]) -> None:
 
     from pointae.analysis.sweep.session import open_sweep, run_sweep
     from visual.pages.sweep import write_sweep_page
+    from visual.plots.sweep import draw_sweep
 
     study = open_sweep(settings, tuple(options.overrides), options.out or Path("sweeps") / options.sweep.stem)
     if options.dry_run:
         return
-    rows = run_sweep(study, tuple(options.overrides), write_sweep_page, options.xlsx)
+    rows = run_sweep(study, tuple(options.overrides), write_sweep_page, draw_sweep, options.xlsx)
     _show(rows, [*settings.parameters])
 
 

@@ -74,3 +74,8 @@ class SweepDirectory:
     def page(self) -> Path:
         """Parallel coordinates and importances."""
         return self.path / "sweep.html"
+
+    @property
+    def picture(self) -> Path:
+        """The same drawn, and scores in the order of the trials."""
+        return self.path / "sweep.png"

@@ -16,6 +16,9 @@ from pointae.analysis.workbook import write_workbook
 from pointae.config import RangeSettings, ScoreSettings, SweepSettings
 from pointae.terminal import console
 
+Show = Callable[..., Path]
+"""Of rows, keys, logarithmic keys, importances, score in words, path and title."""
+
 
 def open_sweep(settings: SweepSettings, overrides: tuple[str, ...], out: Path) -> SweepStudy:
     """Make or join a sweep, and print how many configurations it has and about how long they take.
@@ -55,14 +58,15 @@ def open_sweep(settings: SweepSettings, overrides: tuple[str, ...], out: Path) -
 
 
 def run_sweep(
-    study: SweepStudy, overrides: tuple[str, ...], write_page: Callable[..., Path], xlsx: bool = False
+    study: SweepStudy, overrides: tuple[str, ...], write_page: Show, draw: Show, xlsx: bool = False
 ) -> list[dict[str, Any]]:
-    """Train what is left, and write the tables and the page after each trial; returns the ranking.
+    """Train what is left, and write tables, page and picture after each trial; returns the ranking.
 
     Args:
         study: of :func:`open_sweep`.
         overrides: as there.
         write_page: of the page, :func:`visual.pages.sweep.write_sweep_page`.
+        draw: of the picture, :func:`visual.plots.sweep.draw_sweep`.
         xlsx: whether to write a spreadsheet too.
 
     Raises:
@@ -70,32 +74,34 @@ def run_sweep(
     """
 
     def save(now: SweepStudy) -> None:
-        _save(now, write_page, xlsx)
+        _save(now, write_page, draw, xlsx)
 
     try:
         run_trials(study, overrides, save)
     except KeyboardInterrupt:
         console.print("to go on: the same command once more")
         raise
-    rows = _save(study, write_page, xlsx)
+    rows = _save(study, write_page, draw, xlsx)
     running = sum(row["state"] == "running" for row in rows)
     if running:
         console.print(f"{running} trials are still being trained by other processes")
     directory = study.directory
-    files = [directory.ranking, directory.importances, directory.page, *([directory.workbook] if xlsx else [])]
+    files = [directory.ranking, directory.importances, directory.page, directory.picture]
+    files += [directory.workbook] if xlsx else []
     console.print(f"saved in {directory.path}: {', '.join(path.name for path in files)}")
     if rows and rows[0]["state"] == "complete":
         console.print(f"the best in full:  {full_training(study, rows[0], overrides)}", markup=False)
     return rows
 
 
-def _save(study: SweepStudy, write_page: Callable[..., Path], xlsx: bool) -> list[dict[str, Any]]:
+def _save(study: SweepStudy, write_page: Show, draw: Show, xlsx: bool) -> list[dict[str, Any]]:
     rows = save_tables(study)
     settings, directory = study.settings, study.directory
     keys = [*settings.parameters]
     logarithmic = [key for key, value in settings.parameters.items() if isinstance(value, RangeSettings) and value.log]
-    title = f"Sweep {directory.path.name}"
-    write_page(rows, keys, logarithmic, importances(study), _in_words(settings.score), directory.page, title)
+    shares, score, title = importances(study), _in_words(settings.score), f"Sweep {directory.path.name}"
+    write_page(rows, keys, logarithmic, shares, score, directory.page, title)
+    draw(rows, keys, logarithmic, shares, score, directory.picture, title)
     if xlsx:
         write_workbook(directory.workbook, workbook_tables(study, rows))
     return rows
