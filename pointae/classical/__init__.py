@@ -12,8 +12,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -26,6 +25,9 @@ __all__ = ["BASELINES", "Baseline", "Dbscan", "KnnDensity", "LoneHits", "TimeWin
 
 class Baseline(Protocol):
     """A filter that can be tuned and can score hits."""
+
+    uses_features: ClassVar[bool]
+    """Whether it looks at the hits' features beside (x, y, t)."""
 
     retention: float
 
@@ -40,7 +42,7 @@ class Baseline(Protocol):
         """What was chosen, for the report."""
 
 
-BASELINES: dict[str, Callable[..., Baseline]] = {
+BASELINES: dict[str, type[Baseline]] = {
     "knn_density": KnnDensity,
     "dbscan": Dbscan,
     "time_window": TimeWindow,

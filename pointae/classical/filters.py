@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ class KnnDensity:
         scale: of (x, y, t); tuned.
         radius: r, the distance of the tuned cut.
     """
+
+    uses_features: ClassVar[bool] = False
 
     retention: float = 0.97
     neighbours: int = 3
@@ -72,6 +74,8 @@ class Dbscan:
         radius: r, the eps of the tuned cut.
     """
 
+    uses_features: ClassVar[bool] = False
+
     retention: float = 0.97
     min_samples: int = 4
     scale: Scale = (1.0, 1.0, 1.0)
@@ -113,6 +117,8 @@ class TimeWindow:
         window: width, in the time axis' unit; ``None``: a tenth of the axis. Tuned.
         level: n of the tuned cut.
     """
+
+    uses_features: ClassVar[bool] = False
 
     retention: float = 0.97
     window: float | None = None

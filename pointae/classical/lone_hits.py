@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ class LoneHits:
         odds: logarithms of the odds of signal in each bin of each feature, (BINS,); tuned.
         level: the tuned cut.
     """
+
+    uses_features: ClassVar[bool] = True
 
     retention: float = 0.97
     window: float = 1.0
