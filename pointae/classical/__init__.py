@@ -31,6 +31,9 @@ class Baseline(Protocol):
 
     retention: float
 
+    def __init__(self, retention: float = 0.97) -> None:
+        """Not tuned yet."""
+
     def fit(self, validation: HitBatch) -> Baseline:
         """Tune on labelled events; returns itself."""
 
