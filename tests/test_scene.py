@@ -194,7 +194,7 @@ def test_axes_are_named_with_units():
         "x [mm]", "y (focal plane) [mm]", "time of flight [ns]",
     ]  # fmt: skip
     t = build_scene(some_hits(geometry=timepix3_geometry()), 0).axes[2]
-    assert t.label == "time of arrival [10^6 ns]"
+    assert t.label == "time of arrival [ms]"
     assert t.ticks()[-1] == (20e6, "20")
 
 

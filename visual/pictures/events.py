@@ -65,10 +65,11 @@ def draw_panels(panels: Sequence[tuple[str, Scene]], title: str, caption: str) -
         figure = _figure((width, 8.2), title, caption)
         for i, (name, scene) in enumerate(panels):
             left, share = i / count, 1 / count
-            draw_space(figure, (left, 0.375, 0.95 * share, 0.51), scene.shown, zoom)
+            # To the left of the middle: the upright axis is named on the right.
+            draw_space(figure, (left - 0.02 * share, 0.375, 0.91 * share, 0.51), scene.shown, zoom)
             hits = sum(len(layer.pos) for layer in scene.shown.layers)
             figure.text(left + share / 2, 0.875, f"{name}: {hits:,} hits", ha="center", fontsize=12)
-            plane = figure.add_axes((left + 0.16 * share, 0.15, 0.79 * share, 0.215))
+            plane = figure.add_axes((left + 0.16 * share, 0.135, 0.79 * share, 0.225))
             draw_plane(plane, scene.shown, (2, 0), (scene.axes[2], scene.axes[0]), "")
         layers = {x.name: x for _, scene in panels for x in scene.shown.layers if x.colours is None}
         keys = dict(entry for _, scene in panels for entry in scene.key)
@@ -89,7 +90,7 @@ def frames(scene: Scene, turns: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
     scene = scene.shown
     with matplotlib.rc_context(_STYLE):
         figure = _figure((8.4, 6.0), scene.title, scene.caption)
-        axes = draw_space(figure, (0.0, 0.1, 1.0, 0.8), scene)
+        axes = draw_space(figure, (0.0, 0.13 if scene.key else 0.1, 1.0, 0.8), scene)
         draw_legend(figure, scene.layers, scene.key)
         canvas = FigureCanvasAgg(figure)
         for turn in turns:
@@ -131,6 +132,7 @@ def draw_space(figure: Figure, place: tuple[float, float, float, float], scene: 
         getattr(axes, f"set_{letter}label")(axis.label, labelpad=pad)
         drawn = getattr(axes, f"{letter}axis")
         drawn.set_pane_color((1, 1, 1, 1))
+        drawn.pane.set_edgecolor(FRAME)
         drawn._axinfo["grid"].update(color=GRID, linewidth=0.7)
         drawn.line.set_color(FRAME)
     axes.tick_params(labelsize=8, pad=2)

@@ -60,7 +60,10 @@ def write_gif(frames: Iterable[Pixels], path: Path) -> Path:
 
 def _palette(image: Any) -> Any:
     """A picture's colours, of which the lightest are white: the paper would otherwise be an average of greys."""
-    palette = image.quantize(128)
+    from PIL import Image
+
+    # That method keeps rare colours apart: those of few hits.
+    palette = image.quantize(256, Image.Quantize.MAXCOVERAGE)
     colours = np.array(palette.getpalette()).reshape(-1, 3)
     colours[colours.min(1) > 244] = 255
     palette.putpalette(colours.ravel().tolist())

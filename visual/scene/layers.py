@@ -23,6 +23,8 @@ TIME_EDGE = 1.8
 OVERLAYS = ("reconstructed", "oracle", "smeared", "thinned", "full pattern")
 """Layers of the same events at other stages: what a decoder made from the code alone, what the
 likelihood ratio of the known tracks keeps, and the clean events on their way to the input."""
+_TIMES = {0: "ns", 3: "µs", 6: "ms", 9: "s"}
+"""Units of time by their power of ten of nanoseconds."""
 _AT_FIRST = ("reconstructed", "full pattern")
 
 
@@ -52,6 +54,8 @@ class SceneAxis:
     def label(self) -> str:
         """Name and unit, with the factor of the numbers, as written along the axis."""
         power = round(math.log10(self.factor))
+        if self.unit == "ns" and power in _TIMES:
+            return f"{self.name} [{_TIMES[power]}]"
         factor = f"10^{power} " if power else ""  # Not every window has superscripts.
         return f"{self.name} [{factor}{self.unit}]"
 

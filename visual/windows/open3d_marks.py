@@ -104,7 +104,7 @@ class Marks:
         place: tuple[float, float] = (0, 0),
         centred: bool = False,
     ) -> Mark:
-        outline, triangles = self._letters(text.encode("ascii", "replace").decode())
+        outline, triangles = self._letters(text.replace("µ", "u").encode("ascii", "replace").decode())
         scaled = outline * pixels / _LETTER
         if centred and len(scaled):
             scaled = scaled - (scaled.min(0) + scaled.max(0)) / 2
