@@ -52,7 +52,7 @@ class FileSource(Settings):
     on_bad: Literal["error", "skip"] = "error"
     """``skip`` leaves bad events out, says how many, and fails above 1 %."""
     columns: dict[str, str] = {}
-    """For CSV, the file's own column name by ours, e.g. ``{t: tof}``."""
+    """For CSV and Parquet, the file's own column name by ours, e.g. ``{t: tof}``."""
     chip_layout: Literal["single", "2x2"] = "single"
     """Where the chips of a Timepix3 recording are; ``single``: on one another, told apart by a feature."""
     features: list[str] | None = None

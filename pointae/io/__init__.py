@@ -66,6 +66,7 @@ FORMATS = {
     ".hdf5": _HDF5,
     ".npz": Format("a native .npz archive", "native_npz", (b"PK",)),
     ".csv": Format("CSV", "csv_table"),
+    ".parquet": Format("Parquet", "parquet", (b"PAR1",)),
     ".pt": Format("a DeepClean3D bundle", "deepclean3d", (b"PK",), holds_decisions=False),
     ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",), holds_decisions=False),
     ".tpx3": Format("a Timepix3 recording", "timepix3", (b"TPX3",), writable=False),

@@ -15,9 +15,7 @@ from torch import Tensor
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.io.output import WriteReport
-
-COORDS = ("x", "y", "t")
-TIME = "event_time_ns"
+from pointae.io.table import COORDS, TIME
 
 
 class Sink:

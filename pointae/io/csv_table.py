@@ -18,18 +18,10 @@ import numpy as np
 
 from pointae.errors import DataError
 from pointae.hits import HitBatch
-from pointae.io.assembly import (
-    FIELD_DTYPES,
-    Array,
-    Assembler,
-    Columns,
-    checked_offsets,
-    grid_that_holds,
-    place_of,
-    whole_numbers,
-)
-from pointae.io.csv_output import COORDS, TIME, Sink, header_of
+from pointae.io.assembly import FIELD_DTYPES, Array, Assembler, Columns, grid_that_holds, whole_numbers
+from pointae.io.csv_output import Sink, header_of
 from pointae.io.options import ReadOptions
+from pointae.io.table import COORDS, TIME, feature_columns, grouped_by_event, our_names
 
 __all__ = ["Sink", "attributes", "blocks", "read"]
 
@@ -87,9 +79,9 @@ class _Part:
 def _parts(path: Path, options: ReadOptions, only: tuple[str, ...] | None = None) -> Iterator[_Part]:
     """The rows of a table, some megabytes at a time, converted; at least one part, if need be empty."""
     texts = _texts(path)
-    names = _named(header_of(next(texts)), options)
+    names = our_names(header_of(next(texts)), options, "the first line names the columns; ")
     wanted = [name for name in names if name != "event" and (only is None or name in only)]
-    features = [name for name in wanted if name not in (*COORDS, *FIELD_DTYPES, TIME)]
+    features = feature_columns(wanted)
     skips, first = options.on_bad == "skip", 0
     for text in texts:
         columns = _split(text, names, first)
@@ -116,19 +108,6 @@ def _texts(path: Path) -> Iterator[str]:
                 rest += tail
         if rest or empty:
             yield rest
-
-
-def _named(header: list[str], options: ReadOptions) -> list[str]:
-    ours = {theirs: our for our, theirs in options.columns.items()}
-    names = [ours.get(name, name) for name in header]
-    missing = [name for name in ("event", *COORDS) if name not in names]
-    if missing:
-        found = ", ".join(names)[:200] or "nothing"
-        fix = f"the first line names the columns; columns={{'{missing[0]}': ...}} takes another name"
-        raise DataError(f"has no column {', '.join(missing)}; found {found}", fix=fix)
-    if len(set(names)) < len(names):
-        raise DataError(f"has two columns called '{next(n for n in names if names.count(n) > 1)}'")
-    return names
 
 
 def _split(text: str, names: list[str], first: int) -> dict[str, Sequence[str]]:
@@ -211,22 +190,8 @@ def _columns(parts: list[_Part], numeric: bool | None, assembler: Assembler) -> 
     labels = chain.from_iterable(part.labels for part in parts)
     codes = np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), np.int64)
     values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
-    if (np.diff(codes) < 0).any():
-        order = np.argsort(codes, kind="stable")
-        values = {name: column[order] for name, column in values.items()}
-    counts = np.bincount(codes, minlength=len(numbers))
-    offsets = checked_offsets(np.concatenate([[0], np.cumsum(counts)]), len(codes))
-    coords = np.stack([values[name] for name in COORDS], axis=1)
-    instead, names = -1 if assembler.skips else None, parts[0].features
-    return Columns(
-        coords=whole_numbers(coords, "coords", np.int32, place_of(offsets), instead),
-        offsets=offsets,
-        per_hit={name: values[name] for name in FIELD_DTYPES if name in values},
-        features=np.stack([values[name] for name in names], axis=1) if names else None,
-        feature_names=tuple(names),
-        event_id=_event_ids(list(numbers), numeric),
-        event_time_ns=values[TIME][offsets[:-1]] if TIME in values else None,
-    )
+    instead = -1 if assembler.skips else None
+    return grouped_by_event(codes, _event_ids(list(numbers), numeric), values, parts[0].features, instead)
 
 
 def _event_ids(labels: list[str], numeric: bool | None) -> Array | list[str]:

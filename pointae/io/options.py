@@ -29,7 +29,7 @@ class ReadOptions:
         gap_ns: build events of continuous recordings from pauses longer than this instead.
         chip_layout: where the chips of a Timepix3 recording are: all on one another with ``chip``
             as a feature, or ``"2x2"``: chips 0 1 beside 2 3, a grid of 512 x 512.
-        columns: for CSV, the file's own column name by our name, e.g. ``{"t": "tof"}``.
+        columns: for CSV and Parquet, the file's own column name by our name, e.g. ``{"t": "tof"}``.
         hits_per_block: of :func:`pointae.io.read_blocks`: a block ends with the event that brings it to so many
             hits (HDF5 and CSV; other formats are in memory as a whole, or have few hits an event).
     """
