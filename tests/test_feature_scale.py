@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from events import random_hits
 
 from pointae.config import Config, DataSettings, FileSource, SplitShares
 from pointae.data.events import EventData
@@ -10,7 +11,6 @@ from pointae.io import write_hits
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.feature_scale import FeatureScale, feature_scale, measure_features
 from pointae.training.session import build_model
-from tests.events import random_hits
 
 
 def test_features_of_another_unit_are_embedded_alike():

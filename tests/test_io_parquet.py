@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given
+from test_io_formats import assert_same, hit_batches, quick, some_hits
 
 from pointae.errors import ComponentError, DataError
 from pointae.geometry import even_geometry
 from pointae.hits import HitBatch
 from pointae.io import open_writer, read_attributes, read_blocks, read_hits, write_hits
-from tests.test_io_formats import assert_same, hit_batches, quick, some_hits
 
 arrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pointae.analysis.evaluation import RETENTIONS
-from pointae.analysis.recording import AT, limit, lone_share, table_of
+from pointae.analysis.recording import AT, LIMIT, limit, lone_share, table_of
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError, UsageError
 from pointae.geometry import timepix3_geometry
@@ -65,12 +65,11 @@ def test_seeds_are_taken_together_and_filters_told_once(runs, tmp_path, capsys):
     with open(tmp_path / "out" / "recording.csv", newline="") as file:
         rows = {(row["name"], row["given"], int(row["seeds"])): row for row in csv.DictReader(file)}
     assert set(rows) == {
-        ("limit of (x, y, t)", "x, y, t", 0), ("tot", "x, y, t, tot", 2), ("lone_hits", "x, y, t, tot", 2),
-        ("time_window", "x, y, t", 2), ("blind", "x, y, t", 1), ("lone_hits", "x, y, t", 1),
-        ("time_window", "x, y, t", 1),
+        (LIMIT, "x, y, t", 0), ("tot", "x, y, t, tot", 2), ("lone_hits", "x, y, t, tot", 2),
+        ("time_window", "x, y, t", 2), ("blind", "x, y, t", 1), ("time_window", "x, y, t", 1),
     }  # fmt: skip
     assert all(bool(row["at_97_error"]) == (seeds > 1) for (_, _, seeds), row in rows.items())
-    assert float(rows["limit of (x, y, t)", "x, y, t", 0]["at_97"]) == pytest.approx(0.07, abs=0.01)
+    assert float(rows[LIMIT, "x, y, t", 0]["at_97"]) == pytest.approx(0.07, abs=0.01)
     with open(tmp_path / "out" / "curves.csv", newline="") as file:
         points = list(csv.DictReader(file))
     assert len(points) == len(rows) * len(RETENTIONS)

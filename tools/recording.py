@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     console.print(f"{lone:.1%} of the signal hits have no neighbour within {NEIGHBOUR_NS:g} ns", markup=False)
     table = Table(title="noise removed [%] where so much signal is kept, mean ± spread over seeds")
     for heading in ("method", "given", "seeds", *(f"{kept:.0%}" for kept in AT), "AUC"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     methods = table_of(rows)
     for row in methods:
         shares = [_share(row, f"at_{kept * 100:.0f}") for kept in AT]

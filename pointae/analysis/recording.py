@@ -1,9 +1,10 @@
 """Runs on a real recording with injected noise: several seeds of a config, classical filters, and the limit.
 
 Of a recording whose signal comes in clusters the limit follows from its lone hits alone. Let s be the share of signal
-hits without a neighbour. Nothing in (x, y, t) tells them from noise that is spread evenly, as they are: to
+hits without a neighbour. If they are spread as evenly as the noise, nothing in (x, y, t) tells the two apart: to
 keep a share r of the signal, r - (1 - s) of it must be lone hits, and as large a part of the noise stays as of
-these. So at most min(1, (1 - r) / s) of the noise can be removed, were all else known.
+these. So at most min(1, (1 - r) / s) of the noise can be removed, were all else known. A network goes beyond
+by what it learns of where on the detector hits are more frequent, and by features.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ AT = (0.99, 0.97, 0.9, 0.6)
 """Shares of signal kept at which figures are told."""
 NEIGHBOUR_NS = 100.0
 """Longest time between neighbouring hits of a cluster."""
-LIMIT = "limit of (x, y, t)"
+LIMIT = "limit if lone hits are even"
 
 
 def lone_share(signal: HitBatch, within_ns: float = NEIGHBOUR_NS) -> float:
@@ -43,7 +44,7 @@ def lone_share(signal: HitBatch, within_ns: float = NEIGHBOUR_NS) -> float:
 
 
 def limit(lone: float, retention: float) -> float:
-    """Share of evenly spread noise that (x, y, t) can remove at most, see the head of this module.
+    """Share of evenly spread noise that can be removed at most beside lone hits as even, see the head of this module.
 
     Args:
         lone: share s of signal hits without a neighbour, in [0, 1].
@@ -94,7 +95,10 @@ def _judge_group(group: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     for methods in zip(*[evaluate_run(run).rows for run in group], strict=True):
         first = methods[0]
         network = first.kind == "network"
-        features = data.feature_names if network or BASELINES[first.name].uses_features else ()
+        uses_features = network or BASELINES[first.name].uses_features
+        if not network and uses_features and not data.feature_names:
+            continue  # it would have nothing to go by
+        features = data.feature_names if uses_features else ()
         aucs, curves = zip(*map(_auc_and_curve, methods), strict=True)
         told = {
             "name": group[0].name if network else first.name, "kind": first.kind,

@@ -96,7 +96,8 @@ class Sink:
     """Writes the rows of each block as they come."""
 
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
-        self._path, self._attributes, self._writer = path, attributes, None
+        self._path, self._attributes = path, attributes
+        self._writer: Any = None
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:
         """Write the next events; one without hits has no row."""
