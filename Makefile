@@ -51,5 +51,5 @@ $(VENV)/.core: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.all: $(VENV)/.core
 	@sh tools/system_libraries.sh
-	$(PIP) --editable '.[dev,view,open3d,gpu,sweep,latent,xlsx,parquet]'
+	$(PIP) --editable '.[dev,fast,view,open3d,gpu,sweep,latent,xlsx,parquet]'
 	@touch $@

@@ -17,12 +17,13 @@ from pointae.optional import require
 
 PACKAGES = (
     "pointae", "torch", "torch-geometric", "numpy", "scipy", "scikit-learn", "h5py", "pydantic", "safetensors",
-    "torchmetrics", "matplotlib", "plotly", "spconv-cu120", "spconv-cu126", "open3d", "pyvista",
+    "torchmetrics", "matplotlib", "plotly", "numba", "spconv-cu120", "spconv-cu126", "open3d", "pyvista",
     "optuna", "umap-learn",
 )  # fmt: skip
 """Distributions whose versions a run keeps, where they are installed."""
 IMPORTED = {
     "torch-geometric": ("torch_geometric", "core"),
+    "numba": ("numba", "fast"),
     "spconv": ("spconv.pytorch", "gpu126" if sys.version_info >= (3, 12) else "gpu"),
     "open3d": ("open3d", "open3d"),
     "pyvista": ("pyvista", "view"),

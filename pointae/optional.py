@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+from functools import cache
 from types import ModuleType
 
 from pointae.errors import ComponentError
@@ -50,6 +51,24 @@ def require(module: str, *, extra: str) -> ModuleType:
         raise ComponentError(f"{module} cannot be used here: {error}") from error
     except Exception as error:
         raise ComponentError(f"{module} cannot be used here: {error}") from error
+
+
+@cache
+def compiled_loops(module: str) -> tuple[ModuleType | None, str]:
+    """A module of loops that numba compiles, or ``None`` where that cannot be; and which it is, in words.
+
+    What it computes, torch computes too, only slower: so nothing depends on it.
+
+    Args:
+        module: name to import, e.g. ``"pointae.nn.sparse.compiled"``.
+    """
+    try:
+        numba = require("numba", extra="fast")
+        if numba.config.DISABLE_JIT:
+            return None, "no compiled loops: NUMBA_DISABLE_JIT is set"
+        return require(module, extra="fast"), "loops compiled by numba on a CPU"
+    except ComponentError as error:
+        return None, f"no compiled loops: {error}"
 
 
 def _missing_library(module: str, error: Exception) -> ComponentError:

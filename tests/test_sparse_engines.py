@@ -8,23 +8,49 @@ from math import prod
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from pointae.errors import ComponentError, ConfigError, DataError
 from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
+from pointae.nn.sparse.blocks import Blocks
 from pointae.nn.sparse.engines import ENGINES, build_levels, resolve_engine
 from pointae.nn.sparse.kernel_maps import KernelMap
 from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
-from pointae.nn.sparse.neighbours import neighbour_pairs
-from pointae.optional import is_installed
+from pointae.nn.sparse.loops import LOOPS
+from pointae.nn.sparse.neighbours import matches, neighbour_pairs
+from pointae.nn.sparse.threads import side_by_side
+from pointae.optional import compiled_loops, is_installed
 from pointae.voxels import Triple, VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
 
 needs_spconv = pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
-engines = pytest.mark.parametrize("engine", ["torch", "dense", pytest.param("spconv", marks=needs_spconv)])
+needs_loops = pytest.mark.skipif(compiled_loops(LOOPS)[0] is None, reason=compiled_loops(LOOPS)[1])
+COMPILED = pytest.param("torch, compiled loops", marks=needs_loops)
 C_IN, C_MID, C_OUT = 3, 4, 2
+
+
+@pytest.fixture(params=["torch alone", COMPILED, "dense", pytest.param("spconv", marks=needs_spconv)])
+def engine(request, monkeypatch) -> str:
+    """Every engine, and ``torch`` both ways."""
+    return chosen(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["torch alone", COMPILED])
+def torch_engine(request, monkeypatch) -> str:
+    return chosen(request.param, monkeypatch)
+
+
+@pytest.fixture
+def torch_alone(monkeypatch) -> str:
+    return chosen("torch alone", monkeypatch)
+
+
+def chosen(name: str, monkeypatch) -> str:
+    if name == "torch alone":
+        monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda _: (None, "torch alone"))
+    return name.split()[0].strip(",")
 
 
 def random_voxels(shape, batch_size, num_hits, seed=0, dtype=torch.float32) -> VoxelBatch:
@@ -112,7 +138,6 @@ def assert_agree(ours: list[Tensor], theirs: list[Tensor], tolerance: float = 1e
             assert (a - b).abs().max() <= tolerance * b.abs().max()
 
 
-@engines
 @pytest.mark.parametrize(("kernel", "dilation"), [((3, 3, 3), (1, 1, 1)), ((1, 3, 5), (1, 2, 1))])
 def test_equals_dense_convolutions_at_the_occupied_voxels(engine, kernel, dilation):
     ratio = (2, 3, 2)
@@ -120,24 +145,23 @@ def test_equals_dense_convolutions_at_the_occupied_voxels(engine, kernel, dilati
     assert_agree(run(engine, voxels, kernel, ratio, dilation), by_conv3d(voxels, kernel, ratio, dilation))
 
 
-@engines
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=events())
 def test_drawn_events_agree_with_dense_convolutions(engine, drawn):
     assert_agree(run(engine, *drawn), by_conv3d(*drawn))
 
 
-def test_places_of_a_table_that_many_keys_share_hide_none(monkeypatch):
+def test_places_of_a_table_that_many_keys_share_hide_none(torch_alone, monkeypatch):
     monkeypatch.setattr("pointae.nn.sparse.neighbours.CELLS_A_VOXEL", 0)  # all keys in very few places
     voxels = random_voxels((5, 6, 7), 4, 300)
     assert_agree(run("torch", voxels, (3, 3, 3), (2, 2, 2)), by_conv3d(voxels, (3, 3, 3), (2, 2, 2)))
 
 
-def test_maps_of_few_rows_each_give_what_one_map_does(monkeypatch):
+def test_maps_of_few_rows_each_give_what_one_map_does(torch_alone, monkeypatch):
     voxels = random_voxels((5, 6, 7), 4, 300)
     whole = run("torch", voxels, (3, 3, 3), (2, 2, 2))
     monkeypatch.setattr("pointae.nn.sparse.kernel_maps.PAIRS_A_MAP", 100)
-    assert len(build_levels("torch", voxels)[0]._neighbours.forward) > 10
+    assert len(build_levels("torch", voxels)[0]._neighbours.to_targets) > 10
     assert_agree(run("torch", voxels, (3, 3, 3), (2, 2, 2)), whole)
 
 
@@ -217,7 +241,6 @@ def test_spconv_refuses_an_event_beyond_int32():
     run("torch", voxels, (3, 3, 3), (2, 2, 2))
 
 
-@engines
 @pytest.mark.parametrize("batch_size", [0, 4])
 def test_no_voxels(engine, batch_size):
     results = run(engine, random_voxels((5, 6, 7), batch_size, 0), (3, 3, 3), (2, 2, 2))
@@ -225,7 +248,6 @@ def test_no_voxels(engine, batch_size):
     assert all(not grad.any() for grad in results[4:])
 
 
-@engines
 def test_layers_and_bfloat16_autocast(engine):
     voxels = random_voxels((6, 6, 6), 2, 80)
     levels = build_levels(engine, voxels, [(2, 2, 2)])
@@ -243,7 +265,7 @@ def test_layers_and_bfloat16_autocast(engine):
     assert all(torch.isfinite(p.grad).all() for p in down.parameters())
 
 
-def test_neighbour_pairs_equal_a_search_of_all_pairs():
+def test_neighbour_pairs_equal_a_search_of_all_pairs(torch_engine):
     kernel = (3, 5, 3)
     voxels = random_voxels((4, 5, 6), 3, 120)
     place = voxels.indices.long()
@@ -270,7 +292,7 @@ def test_kernel_map_is_small_however_uneven_the_offsets():
     assert len(pairs[0]) <= kernel_map.inputs.num_slots <= 3 * len(pairs[0])
 
 
-def test_torch_engine_passes_gradcheck_and_repeats_itself():
+def test_torch_engine_passes_gradcheck_and_repeats_itself(torch_engine):
     voxels = random_voxels((4, 4, 4), 2, 40, dtype=torch.float64)
     level = build_levels("torch", voxels, [(2, 2, 2)])[0]
     inputs = [t.clone().requires_grad_() for t in (voxels.features, *weights((3, 3, 3), (2, 2, 2), torch.float64))]
@@ -284,7 +306,7 @@ def test_torch_engine_passes_gradcheck_and_repeats_itself():
 def test_engines_by_name(monkeypatch):
     assert resolve_engine("torch")[0] == "torch"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert resolve_engine("auto") == ("torch", "auto: no CUDA device")
+    assert resolve_engine("auto") == ("torch", f"auto: no CUDA device; {compiled_loops(LOOPS)[1]}")
     with pytest.raises(ConfigError, match=r"unknown sparse engine 'spcnv' .*did you mean 'spconv'"):
         resolve_engine("spcnv")
     monkeypatch.setattr("pointae.optional.is_installed", lambda module: False)
@@ -306,3 +328,62 @@ def test_wrong_levels_are_refused():
     with pytest.raises(ConfigError, match="no coarser"):
         build_levels("torch", voxels)[0].down(voxels.features, torch.ones(8, C_IN, 1))
     assert set(ENGINES) == {"torch", "spconv", "dense"}
+
+
+@needs_loops
+def test_compiled_loops_give_the_same_numbers_whatever_the_threads(monkeypatch):
+    voxels = random_voxels((7, 6, 9), 3, 300)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = run("torch", voxels, (3, 3, 3), (2, 3, 2))
+        monkeypatch.setattr("pointae.nn.sparse.threads.WORTH", 1)  # also these few pairs are shared out
+        torch.set_num_threads(3)
+        together = run("torch", voxels, (3, 3, 3), (2, 3, 2))
+    finally:
+        torch.set_num_threads(threads)
+    # The weights' gradient at the centre is a product of torch's, which may be cut in other places.
+    assert all(torch.equal(a, b) for a, b in zip(alone[:4], together[:4], strict=True))
+    assert_agree(alone, together, tolerance=1e-6)
+
+
+def test_an_error_in_a_part_is_told_and_no_part_is_left_out(monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    done: list[int] = []
+    side_by_side(done.append, 20)
+    assert sorted(done) == list(range(20))
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(lambda part: 1 // (part - 7), 20)
+    side_by_side(done.append, 0)
+    assert len(done) == 20
+
+
+@needs_loops
+def test_matches_are_those_of_torch_alone(torch_alone, monkeypatch):
+    keys = torch.unique(torch.randint(2000, (500,), generator=torch.Generator().manual_seed(1)))
+    steps = torch.tensor([1, 2, 7, 500, 5000])
+    by_torch = matches(keys, steps)
+    monkeypatch.undo()
+    assert all(torch.equal(a, b) for a, b in zip(matches(keys, steps), by_torch, strict=True))
+    assert len(by_torch[0]) > 100
+
+
+@pytest.fixture
+def asked_anew():
+    compiled_loops.cache_clear()
+    yield
+    compiled_loops.cache_clear()
+
+
+def test_without_numba_torch_computes_alone_and_says_so(asked_anew, monkeypatch):
+    monkeypatch.setattr("pointae.optional.is_installed", lambda module: module != "numba")
+    told = "no compiled loops: numba is not installed (pip install -e '.[fast]' in pointae's folder)"
+    assert resolve_engine("torch")[1] == f"named in the settings; {told}"
+    assert isinstance(build_levels("torch", random_voxels((5, 6, 7), 2, 9))[0]._neighbours, Blocks)
+
+
+@needs_loops
+def test_numba_told_not_to_compile_is_as_good_as_none(asked_anew, monkeypatch):
+    monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
+    assert resolve_engine("torch")[1].endswith("no compiled loops: NUMBA_DISABLE_JIT is set")
+    assert isinstance(build_levels("torch", random_voxels((5, 6, 7), 2, 9))[0]._neighbours, Blocks)

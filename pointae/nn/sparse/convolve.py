@@ -1,30 +1,30 @@
-"""Convolution over the pairs of a kernel map: gather, matrix products, scatter, with gradients of the same kind."""
+"""Convolution over pairs of rows, with gradients of the same kind."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
-from pointae.nn.sparse.kernel_maps import KernelMap
 
+class Route(Protocol):
+    """The pairs (source, target, offset) of a convolution, laid out to be multiplied."""
 
-class Route(NamedTuple):
-    """The pairs of a convolution, and those of its gradient.
+    @property
+    def reversed(self) -> Route:
+        """The way from the targets to the sources, under the same offsets."""
 
-    Args:
-        forward: maps of consecutive ranges of output rows.
-        backward: maps of consecutive ranges of input rows, of the same pairs the other way round.
-        centre: an offset that joins every row to itself: a plain product, with nothing to gather,
-            its pairs are in no map.
-    """
+    def forward(self, features: Tensor, weight: Tensor) -> Tensor:
+        """(sources, C_in), (K, C_in, C_out) -> (targets, C_out): of each target, the sum of its pairs' products."""
 
-    forward: Sequence[KernelMap]
-    backward: Sequence[KernelMap]
-    centre: int | None = None
+    def backward(self, grad: Tensor, weight: Tensor) -> Tensor:
+        """(targets, C_out), (K, C_in, C_out) -> (sources, C_in): the same the other way."""
+
+    def outer(self, features: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+        """(K, C_in, C_out), as ``weight``: of each offset, the sum of its pairs' outer products."""
 
 
 def convolve(features: Tensor, weight: Tensor, route: Route) -> Tensor:
@@ -52,42 +52,14 @@ class _Convolve(Function):
     def forward(ctx: Any, features: Tensor, weight: Tensor, route: Route) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.route = route
-        return _sums(features, weight, route.forward, route.centre)
+        return route.forward(features, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         (features, weight), route = ctx.saved_tensors, ctx.route
         grad = grad.contiguous()
         with torch.autocast(grad.device.type, enabled=False):
-            to_features = to_weight = None
-            if ctx.needs_input_grad[0]:
-                to_features = _sums(grad, weight.transpose(1, 2), route.backward, route.centre)
-            if ctx.needs_input_grad[1]:
-                to_weight = _products(features, grad, weight, route)
+            to_features = route.backward(grad, weight) if ctx.needs_input_grad[0] else None
+            to_weight = route.outer(features, grad, weight) if ctx.needs_input_grad[1] else None
         return to_features, to_weight, None
-
-
-def _sums(features: Tensor, weight: Tensor, maps: Sequence[KernelMap], centre: int | None) -> Tensor:
-    """(targets, C_out): of each target, the sum of its pairs' products."""
-    pieces = []
-    for pairs in maps:
-        read = pairs.blocks(pairs.inputs.take(features))  # (G, L, C_in)
-        products = torch.bmm(read, weight.index_select(0, pairs.offsets))
-        pieces.append(pairs.outputs.collect(products.flatten(0, 1)))
-    out = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
-    return out if centre is None else out.addmm_(features, weight[centre])
-
-
-def _products(features: Tensor, grad: Tensor, weight: Tensor, route: Route) -> Tensor:
-    """(K, C_in, C_out): of each offset, the sum of its pairs' outer products."""
-    out, first = torch.zeros_like(weight), 0
-    for pairs in route.forward:
-        last = first + pairs.outputs.num_rows
-        read = pairs.blocks(pairs.inputs.take(features))  # (G, L, C_in)
-        written = pairs.outputs.take(grad[first:last]).index_fill_(0, pairs.empty, 0)  # (S, C_out)
-        by_block = torch.bmm(read.transpose(1, 2), pairs.blocks(written))
-        out += pairs.sum_by_offset(by_block.flatten(1)).view_as(out)
-        first = last
-    if route.centre is not None:
-        out[route.centre] = features.T @ grad
-    return out

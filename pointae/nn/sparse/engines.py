@@ -9,9 +9,10 @@ import torch
 from pointae.errors import ComponentError, ConfigError, unknown_name
 from pointae.nn.sparse.dense_engine import DenseLevel
 from pointae.nn.sparse.levels import Coarsening, Level
+from pointae.nn.sparse.loops import LOOPS
 from pointae.nn.sparse.spconv_engine import SpconvLevel
 from pointae.nn.sparse.torch_engine import TorchLevel
-from pointae.optional import require
+from pointae.optional import compiled_loops, require
 from pointae.voxels import Triple, VoxelBatch
 
 ENGINES: dict[str, type[Level]] = {"torch": TorchLevel, "spconv": SpconvLevel, "dense": DenseLevel}
@@ -36,7 +37,7 @@ def resolve_engine(name: str) -> tuple[str, str]:
     """
     if name == "auto":
         if not torch.cuda.is_available():
-            return "torch", "auto: no CUDA device"
+            return "torch", f"auto: no CUDA device; {compiled_loops(LOOPS)[1]}"
         try:
             require("spconv.pytorch", extra="gpu")
         except ComponentError as error:
@@ -47,6 +48,8 @@ def resolve_engine(name: str) -> tuple[str, str]:
     if name == "spconv":
         require("spconv.pytorch", extra="gpu")
         return name, f"named in the settings; {SPCONV_PRECISION}"
+    if name == "torch":
+        return name, f"named in the settings; {compiled_loops(LOOPS)[1]}"
     return name, "named in the settings"
 
 
