@@ -12,6 +12,8 @@ from pointae.terminal import console, run_tool
 EPILOG = """The same command goes on where a sweep was stopped or killed, and, typed in another terminal at the same
 time, shares its trials. key=value changes the config of every trial, e.g. data.source.paths=[robots.csv]."""
 
+_COLUMNS = ("rank", "trial", "state", "score", "best_epoch", "seconds")
+
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("sweep.py", description="Search over configs, with Optuna.", epilog=EPILOG)
@@ -44,15 +46,17 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _show(rows: Sequence[Mapping[str, Any]], keys: Sequence[str], most: int = 20) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    columns = ["rank", "trial", "state", "score", "best_epoch", *keys, "seconds"]
-    table = Table(
-        *(name.replace(".", ".\n") for name in columns), title=f"{min(most, len(rows))} of {len(rows)} trials"
-    )
+    table = Table(*_COLUMNS, Column("settings", overflow="fold"), title=f"{min(most, len(rows))} of {len(rows)} trials")
     for row in rows[:most]:
-        table.add_row(*(f"{row[name]:.4g}" if isinstance(row[name], float) else str(row[name]) for name in columns))
+        told = "  ".join(f"{key.rpartition('.')[2]}={_short(row[key])}" for key in keys)
+        table.add_row(*(_short(row[name]) for name in _COLUMNS), told)
     console.print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":
