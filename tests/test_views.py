@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from PIL import Image, ImageDraw, ImageFont
 from test_scene import COUNTS, some_hits, some_source
 
 import visual
@@ -28,11 +29,11 @@ from visual.pages.events import write_page
 from visual.pictures import events as event_pictures
 from visual.pictures.events import draw_event, draw_panels
 from visual.pictures.panels import GRIDS, panels_of
-from visual.scene.drawing import drawing_of
+from visual.scene.drawing import VIEWS, drawing_of
 from visual.scene.layers import Layer, build_scene
 from visual.scene.look import Look
 from visual.scene.source import EventSource, open_events
-from visual.windows import open3d_view, pyvista_view
+from visual.windows import open3d_marks, open3d_view, pyvista_view
 from visual.windows.controller import Controller
 from visual.windows.display import display_problem
 
@@ -242,6 +243,38 @@ def test_pyvista_draws_fewer_hits_while_a_large_event_is_turned_and_then_all(no_
     canvas.turning(False)
     assert drawn() == (12, True)
     canvas.plotter.close()
+
+
+@pytest.mark.skipif(not draws_without_a_screen(), reason="no libEGL here: apt-get install libegl1")
+def test_pyvista_looks_from_where_it_is_told(no_display):
+    pytest.importorskip("pyvista")
+    canvas = pyvista_view.Canvas(off_screen=True)
+    canvas.draw(drawing_of(some_source().scene(0)))
+    first = np.array(canvas.plotter.camera.position)
+    for key in "xr":
+        canvas.look(VIEWS[key])
+    assert np.allclose(canvas.plotter.camera.position, first)
+    away = np.linalg.norm(first - canvas.plotter.camera.focal_point)
+    assert away == pytest.approx(pyvista_view._DISTANCE)
+    canvas.plotter.close()
+
+
+@pytest.mark.parametrize("text", ["x [mm]", "µs 0.5", "g", " ", ""])
+def test_letters_are_those_of_the_font(text):
+    corners, ink = open3d_marks.letters(text, 14)
+    boxes = corners.reshape(-1, 4, 3)
+    assert len(boxes) == len(ink)
+    drawn = np.zeros((40, 90))  # The line of writing begins 30 down, 5 to the right.
+    for box, shade in zip(boxes, ink, strict=True):
+        (left, low, _), (right, high, _) = box.min(0), box.max(0)
+        assert high - low == 1
+        assert (drawn[int(30 - high), int(5 + left) : int(5 + right)] == 0).all()
+        drawn[int(30 - high), int(5 + left) : int(5 + right)] = shade
+    font = ImageFont.truetype(str(open3d_marks._FONT), 14)
+    paper = Image.new("L", (90, 40))
+    ImageDraw.Draw(paper).text((5, 30), text, fill=255, font=font, anchor="ls")
+    assert np.abs(drawn - np.asarray(paper) / 255).max() <= 0.21  # five shades
+    assert (drawn > 0).any() == bool(text.strip())
 
 
 needs_screen = pytest.mark.skipif(display_problem() is not None, reason=f"{display_problem()}: run under xvfb-run")

@@ -1,21 +1,25 @@
-"""Letters and sliders of an Open3D window, which knows neither: flat meshes that face the viewer."""
+"""Letters and sliders of an Open3D window, which has no readable ones: flat meshes that face the viewer."""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageFont
 
 from visual.colours import BLUE, INK, rgb
 from visual.scene.drawing import Drawing, Slider
 from visual.windows.frame import Frame
 
-_LETTER = 14.0
-"""Height of a line in the units of Open3D's letters."""
-_TALL, _SMALL = 15.0, 14.0
-"""Height of a line in pixels: in the corners, and at the axes and the foot."""
+_FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+_TALL, _SMALL = 14, 13
+"""Size of letters in pixels: in the corners, and at the axes and the foot."""
+_SHADES = 5
+"""How finely the edge of a letter goes over into the paper."""
 _DEPTH = 0.2
 """Distance from the eye of what stays in its corner: nearer than any hit."""
 _BAR = 230.0
@@ -49,6 +53,8 @@ class Mark:
             seat = np.array([*(place - size / 2) / focal, 1.0]) * _DEPTH
         else:
             seat = turn @ self.anchor + shift
+            # Letters are made of pixels: between two of them they would blur.
+            seat[:2] = np.round(seat[:2] * focal / seat[2]) * seat[2] / focal
         # In the camera's frame y points down and z away from the viewer.
         local = self.outline * (1, -1, -1) * seat[2] / focal + seat
         self.mesh.vertices = type(self.mesh.vertices)((local - shift) @ turn)
@@ -63,7 +69,6 @@ class Marks:
 
     def __init__(self, open3d: Any) -> None:
         self.open3d = open3d
-        self._letters = lru_cache(maxsize=500)(self._outline)  # They take Open3D longer than all the rest.
 
     def of(self, drawing: Drawing, frame: Frame) -> list[Mark]:
         """Numbers at the axes, lines in the corners, sliders."""
@@ -92,34 +97,62 @@ class Marks:
         corners = np.array(
             [[left, -tall / 2, tall], [right, -tall / 2, tall], [right, tall / 2, tall], [left, tall / 2, tall]]
         )
-        mesh = self._mesh(corners, np.array([[0, 1, 2], [0, 2, 3]]), colour)
-        return Mark(mesh, corners * (1, 1, 1e-3), place=(-_MARGIN - _BAR, height))
+        return Mark(
+            self._mesh(corners, np.array([rgb(colour)])), corners * (1, 1, 1e-3), place=(-_MARGIN - _BAR, height)
+        )
 
     def _text(
         self,
         text: str,
         colour: str,
-        pixels: float,
+        pixels: int,
         anchor: NDArray | None = None,
         place: tuple[float, float] = (0, 0),
         centred: bool = False,
     ) -> Mark:
-        outline, triangles = self._letters(text.replace("µ", "u").encode("ascii", "replace").decode())
-        scaled = outline * pixels / _LETTER
-        if centred and len(scaled):
-            scaled = scaled - (scaled.min(0) + scaled.max(0)) / 2
-        return Mark(self._mesh(scaled, triangles, colour), scaled, anchor, place)
+        corners, ink = letters(text, pixels)
+        if centred and len(corners):
+            corners = corners - ((corners.min(0) + corners.max(0)) / 2).round()
+        # This window knows no transparency: as the ink would look on white.
+        return Mark(self._mesh(corners, 1 - ink[:, None] * (1 - np.array(rgb(colour)))), corners, anchor, place)
 
-    def _outline(self, text: str) -> tuple[NDArray, NDArray]:
-        letters = self.open3d.t.geometry.TriangleMesh.create_text(text, depth=0.01).to_legacy()
-        return np.asarray(letters.vertices).copy(), np.asarray(letters.triangles).copy()
-
-    def _mesh(self, vertices: NDArray, triangles: NDArray, colour: str) -> Any:
+    def _mesh(self, corners: NDArray, colours: NDArray) -> Any:
+        """Rectangles of four corners each (4 Q, 3), of one colour each (Q, 3)."""
         utility = self.open3d.utility
+        first = 4 * np.arange(len(colours), dtype=np.int32)[:, None, None]
+        triangles = (first + np.array([[0, 1, 2], [0, 2, 3]], dtype=np.int32)).reshape(-1, 3)
         mesh = self.open3d.geometry.TriangleMesh(
-            utility.Vector3dVector(vertices), utility.Vector3iVector(triangles.astype(np.int32))
+            utility.Vector3dVector(corners.astype(np.float64)), utility.Vector3iVector(triangles)
         )
-        return mesh.paint_uniform_color(rgb(colour))
+        mesh.vertex_colors = utility.Vector3dVector(np.repeat(colours, 4, axis=0))
+        return mesh
+
+
+@lru_cache(maxsize=500)
+def letters(text: str, pixels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A line of text as rectangles one pixel tall, each as long as its shade lasts.
+
+    Args:
+        text: of any letters.
+        pixels: size of the font.
+
+    Returns:
+        (4 Q, 3) their corners in pixels, right and up from where the line of writing begins; (Q,) how
+        much ink is on each, in (0, 1].
+    """
+    font = ImageFont.truetype(str(_FONT), pixels)
+    image, (left, top) = font.getmask2(text, mode="L")
+    shade = np.ceil(np.array(image, dtype=np.float64).reshape(image.size[::-1]) / 255 * _SHADES)
+    # A column of paper on both sides: every run of ink begins and ends inside.
+    paper = np.pad(shade, ((0, 0), (1, 1)))
+    rows, columns = np.nonzero(np.diff(paper, axis=1))
+    runs = np.flatnonzero((rows[:-1] == rows[1:]) & (paper[rows[:-1], columns[:-1] + 1] > 0))
+    row, begin, end = rows[runs], columns[runs] + left, columns[runs + 1] + left
+    high = font.getmetrics()[0] - top - row
+    low, flat = high - 1, np.zeros(len(runs))
+    corners = [(begin, low, flat), (end, low, flat), (end, high, flat), (begin, high, flat)]
+    places = np.array(corners, dtype=np.float64).transpose(2, 0, 1).reshape(-1, 3)
+    return places, shade[row, columns[runs]] / _SHADES
 
 
 def slider_value(drawing: Drawing, width: float, x: float, y: float, held: str | None) -> tuple[str, float] | None:

@@ -25,7 +25,7 @@ POINT_SCALE = 1.8
 _MANY = 20_000
 """Hits from which on they are drawn as small squares."""
 _INVISIBLE = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-_DISTANCE, _SCALE_ALONG = 5.9, 0.92
+_DISTANCE, _SCALE_ALONG = 4.6, 0.98
 """From the centre of the box to the eye, and half the height of what a parallel view shows."""
 _KEYS = {
     "Right": "right", "Left": "left", "Up": "up", "Down": "down",
@@ -128,12 +128,13 @@ class Canvas:
         front, up = view.directions(turn)
         centre = self._box / 2
         aim = centre + ASIDE if view.along is None else centre
-        self.plotter.camera_position = [aim + _DISTANCE * front, aim, up]
+        # First the projection: PyVista moves the eye when it changes.
         if view.along is None:
             self.plotter.disable_parallel_projection()
         else:
             self.plotter.enable_parallel_projection()
-            self.plotter.parallel_scale = _SCALE_ALONG
+        self.plotter.camera_position = [aim + _DISTANCE * front, aim, up]
+        self.plotter.parallel_scale = _SCALE_ALONG
         self.plotter.camera_set = True
         self.plotter.renderer.reset_camera_clipping_range()
 
