@@ -62,16 +62,17 @@ def degrade(
     numbers = hits.event_id if event_numbers is None else event_numbers
     if not isinstance(numbers, Tensor):
         raise DataError("events need numbers to draw their degradation from", fix="hand event_numbers")
+
+    def keys(step: str) -> Tensor:
+        return draws.event_keys(seed, epoch, numbers, step)
+
     full = with_truth(hits)
-    thinned, smeared = full, full
-    if settings.thin is not None:
-        thinned = thin(full, settings.thin, draws.event_keys(seed, epoch, numbers, "thin"))
-    smeared = smear(thinned, settings.smear, draws.event_keys(seed, epoch, numbers, "smear"), settings.edge)
-    alive = dead_pixels(smeared, settings.dead_pixels, draws.event_keys(seed, epoch, numbers, "dead_pixels"))
+    thinned = full if settings.thin is None else thin(full, settings.thin, keys("thin"))
+    smeared = smear(thinned, settings.smear, keys("smear"), settings.edge) if settings.smear else thinned
+    alive = dead_pixels(smeared, settings.dead_pixels, keys("dead_pixels")) if settings.dead_pixels else smeared
     noised = alive
     if settings.noise is not None:
-        keys = draws.event_keys(seed, epoch, numbers, "noise")
-        noised = add_noise(alive, settings.noise, keys, settings.noise_profile)
+        noised = add_noise(alive, settings.noise, keys("noise"), settings.noise_profile)
     dropped, dead = thinned.counts - smeared.counts, smeared.counts - alive.counts
     return Views(full, thinned, alive, noised, dropped, dead)
 

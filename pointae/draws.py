@@ -16,6 +16,8 @@ import zlib
 import torch
 from torch import Tensor
 
+_ALL = (1 << 64) - 1
+
 
 def _signed(word: int) -> int:
     return word - (1 << 64) if word >= 1 << 63 else word
@@ -37,6 +39,14 @@ def _mix(word: Tensor) -> Tensor:
     return _shift_right(word, 31).bitwise_xor_(word)
 
 
+def _mixed(word: int) -> int:
+    """:func:`_mix` of one signed word."""
+    word &= _ALL
+    for by, factor in ((30, _MIX_1), (27, _MIX_2)):
+        word = (word ^ word >> by) * factor & _ALL
+    return _signed(word ^ word >> 31)
+
+
 def bits(keys: Tensor, counters: Tensor | int) -> Tensor:
     """64 random bits for each pair of key and counter.
 
@@ -48,15 +58,24 @@ def bits(keys: Tensor, counters: Tensor | int) -> Tensor:
         int64 of the broadcast shape, uniform over all 2^64 words.
     """
     if isinstance(counters, int):
-        return _mix(keys + _signed(counters * _GAMMA & (1 << 64) - 1))
+        return _mix(keys + _advance(counters))
     return _mix(keys + counters * _GAMMA)
 
 
 def derive(keys: Tensor, label: int | str | Tensor) -> Tensor:
     """A new key for each key: for a named step, a numbered draw or an index per key."""
-    if isinstance(label, str):
-        label = zlib.crc32(label.encode())
-    return _mix(_mix(keys) ^ bits(torch.zeros_like(keys), label))
+    if isinstance(label, Tensor):
+        return _mix(_mix(keys) ^ _mix(label * _GAMMA))
+    return _mix(_mix(keys).bitwise_xor_(_word_of(label)))
+
+
+def _word_of(label: int | str) -> int:
+    """What a label does to a key: its bits under the key 0."""
+    return _mixed(_advance(zlib.crc32(label.encode()) if isinstance(label, str) else label))
+
+
+def _advance(counter: int) -> int:
+    return _signed(counter * _GAMMA & _ALL)
 
 
 def event_keys(seed: int, epoch: int, event: Tensor, step: str) -> Tensor:
@@ -71,8 +90,10 @@ def event_keys(seed: int, epoch: int, event: Tensor, step: str) -> Tensor:
     Returns:
         (B,) int64.
     """
-    root = torch.zeros_like(event, dtype=torch.int64)
-    return derive(derive(derive(derive(root, seed), epoch), step), event)
+    key = 0
+    for label in (seed, epoch, step):  # the same for all events
+        key = _mixed(_mixed(key) ^ _word_of(label))
+    return _mix(_mix(event.long() * _GAMMA).bitwise_xor_(_mixed(key)))
 
 
 def uniform(keys: Tensor, counters: Tensor | int) -> Tensor:
@@ -88,15 +109,20 @@ def uniform_pair(keys: Tensor, counters: Tensor | int) -> tuple[Tensor, Tensor]:
 
 def normal(keys: Tensor, counters: Tensor | int) -> Tensor:
     """Standard normal draws, float32."""
-    return normal_pair(keys, counters)[0]
+    radius, angle = _polar(keys, counters)
+    return radius.mul_(angle.cos_())
 
 
 def normal_pair(keys: Tensor, counters: Tensor | int) -> tuple[Tensor, Tensor]:
     """Two independent standard normal draws a word (Box & Muller 1958), float32."""
-    u, v = uniform_pair(keys, counters)
-    radius = u.log_().mul_(-2.0).sqrt_()
-    angle = v.mul_(2.0 * math.pi)
+    radius, angle = _polar(keys, counters)
     return radius * angle.cos(), radius * angle.sin()
+
+
+def _polar(keys: Tensor, counters: Tensor | int) -> tuple[Tensor, Tensor]:
+    """Radius and angle of a point whose two coordinates are standard normal draws."""
+    u, v = uniform_pair(keys, counters)
+    return u.log_().mul_(-2.0).sqrt_(), v.mul_(2.0 * math.pi)
 
 
 def integers(keys: Tensor, counters: Tensor | int, low: int | Tensor, high: int | Tensor) -> Tensor:

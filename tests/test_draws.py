@@ -77,3 +77,15 @@ def test_numbered_counts_inside_each_owner():
     assert rows.tolist() == [0, 0, 2, 2, 2]
     assert numbers.tolist() == [0, 1, 0, 1, 2]
     assert [len(part) for part in draws.numbered(torch.zeros(0, dtype=torch.int64))] == [0, 0]
+
+
+def test_keys_of_an_event_are_derived_label_by_label():
+    numbers = torch.tensor([0, 7, -3, 2**62])
+    for seed, epoch, step in ((0, 0, "smear"), (2**63 - 1, 12, ""), (-5, 1, "noise")):
+        keys = torch.zeros(4, dtype=torch.int64)
+        for label in (seed, epoch, step, numbers):
+            keys = draws.derive(keys, label)
+        assert torch.equal(draws.event_keys(seed, epoch, numbers, step), keys)
+    # A plain number is one that is held in a tensor; and what was drawn stays drawn: data sets are made by their seeds.
+    assert torch.equal(draws.derive(KEYS, 5), draws.derive(KEYS, torch.full_like(KEYS, 5)))
+    assert draws.event_keys(1, 2, torch.tensor([3]), "test").tolist() == [1705042171406659995]
