@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import pickle
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-import torch
+from bad_files import GRID, WRITERS, check_refused, good, npy_header, to_npz, written
 
 from pointae.errors import DataError, StorageError, UsageError
-from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
-from pointae.io import read_blocks, read_hits, write_hits
-
-GRID = even_geometry((88, 128, 1000))
-Arrays = dict[str, object]
-
-
-def good() -> dict[str, np.ndarray]:
-    """Two events of two and one hits."""
-    coords = np.array([[1, 2, 3], [4, 5, 6], [7, 8, 9]], np.int64)
-    return {"coords": coords, "offsets": np.array([0, 2, 3])}
-
-
-def to_h5(path: Path, arrays: Arrays) -> None:
-    with h5py.File(path, "w") as file:
-        for name, values in arrays.items():
-            file[name] = values
-
-
-def to_npz(path: Path, arrays: Arrays) -> None:
-    np.savez(path, **arrays)
-
-
-def to_csv(path: Path, arrays: Arrays) -> None:
-    columns = {"event": np.repeat(np.arange(2), np.diff(arrays["offsets"]))}
-    columns |= dict(zip("xyt", np.asarray(arrays["coords"]).T, strict=True))
-    columns |= {name: values for name, values in arrays.items() if name not in ("coords", "offsets")}
-    rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
-    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]))
-
-
-WRITERS: dict[str, Callable[[Path, Arrays], None]] = {".h5": to_h5, ".npz": to_npz, ".csv": to_csv}
-
-
-def check_refused(path: Path, *told: str, kind: type = DataError, **options: object) -> None:
-    """Both ways of reading fail alike, in one line that begins with the file, and nothing is written."""
-    before = sorted(path.parent.rglob("*"))
-    for read in (read_hits, lambda path, **options: list(read_blocks(path, 1, **options))):
-        with pytest.raises(kind) as error:
-            read(path, geometry=options.get("geometry", GRID), **{k: v for k, v in options.items() if k != "geometry"})
-        line = str(error.value)
-        assert line.startswith(str(path)), line
-        assert "\n" not in line
-        assert error.value.fix, line
-        for words in told:
-            assert words in line
-        assert error.value.exit_code == {DataError: 3, StorageError: 5}[kind]
-    assert sorted(path.parent.rglob("*")) == before
-
+from pointae.io import read_blocks, read_hits
 
 # ---- values -----------------------------------------------------------------------------------------------
 
@@ -183,17 +129,6 @@ def test_a_table_in_another_encoding(tmp_path):
 # ---- whole files ------------------------------------------------------------------------------------------
 
 
-def written(path: Path) -> bytes:
-    """A good file of the format that ``path`` names."""
-    hits = HitBatch(torch_geometry(), torch.tensor([[1, 2, 3]]).int(), torch.tensor([0, 1]))
-    if path.suffix == ".tpx3":
-        recordings = Path(__file__).parent / "data" / "timepix3"
-        path.write_bytes((recordings / "raw_00.tpx3").read_bytes())
-        return path.read_bytes()
-    write_hits(path, hits)
-    return path.read_bytes()
-
-
 @pytest.mark.parametrize("ending", [".h5", ".npz", ".csv", ".pt", ".npy", ".tpx3"])
 def test_empty_truncated_and_foreign_files(tmp_path, ending):
     path = tmp_path / f"a{ending}"
@@ -257,122 +192,6 @@ def test_no_permission(tmp_path):
     check_refused(tmp_path / "a.npz", "ermission", kind=StorageError)
 
 
-# ---- images -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ending", [".pt", ".npy"])
-@pytest.mark.parametrize("value", [-1.0, 1001.0, 2.5, float("nan"), float("inf")])
-def test_pixels_that_are_no_steps(tmp_path, ending, value):
-    image = torch.zeros(1, 1, 128, 88, dtype=torch.float64)
-    image[0, 0, 12, 34] = value
-    path = tmp_path / f"a{ending}"
-    torch.save(image, path) if ending == ".pt" else np.save(path, image[0, 0].numpy())
-    check_refused(path, "x = 34, y = 12 of event 0", "1..1000")
-
-
-@pytest.mark.parametrize("shape", [(2, 1, 88, 128), (2, 128, 88), (128, 88), (2, 3, 128, 88)])
-def test_bundles_of_another_shape(tmp_path, shape):
-    torch.save(torch.zeros(shape, dtype=torch.float64), tmp_path / "a.pt")
-    check_refused(tmp_path / "a.pt", "(N, 1, 128, 88)", str(shape))
-
-
-@pytest.mark.parametrize("image", [np.zeros((88, 128)), np.zeros((1, 128, 88)), np.zeros((128, 88), complex)])
-def test_images_of_another_shape_or_type(tmp_path, image):
-    np.save(tmp_path / "a.npy", image)
-    check_refused(tmp_path / "a.npy", "image")
-
-
-def test_a_bad_image_in_a_folder_is_named(tmp_path):
-    for i in range(3):
-        np.save(tmp_path / f"event_{i}.npy", np.zeros((128, 88 + (i == 1))))
-    with pytest.raises(DataError, match=r"event_1\.npy: images must be"):
-        read_hits(tmp_path)
-
-
-# ---- nothing is run, nothing explodes ---------------------------------------------------------------------
-
-
-class Boom:
-    """Leaves a trace when unpickled."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Path.touch, (self.trace,))
-
-
-def test_pickles_are_never_run(tmp_path):
-    trace, boom = tmp_path / "trace", Boom(tmp_path / "trace")
-    objects = np.array([boom, None], object)
-    (tmp_path / "a.pt").write_bytes(pickle.dumps(boom))
-    torch.save({"hits": boom}, tmp_path / "b.pt")
-    torch.save({"hits": torch.zeros(3)}, tmp_path / "c.pt")
-    np.save(tmp_path / "a.npy", objects)
-    np.savez(tmp_path / "a.npz", **good() | {"coords": objects})
-    np.savez(tmp_path / "b.npz", **good(), attributes=objects)
-    for name in ("a.pt", "b.pt", "c.pt", "a.npy", "a.npz", "b.npz"):
-        check_refused(tmp_path / name)
-    assert not trace.exists()
-
-
-def npy_header(shape: tuple[int, ...]) -> bytes:
-    stream = io.BytesIO()
-    np.lib.format.write_array_header_1_0(stream, {"descr": "<i8", "fortran_order": False, "shape": shape})
-    return stream.getvalue()
-
-
-def test_declared_sizes_are_not_believed(tmp_path):
-    huge = npy_header((1 << 40, 3))
-    (tmp_path / "a.npy").write_bytes(huge)
-    check_refused(tmp_path / "a.npy", "declares shape (1099511627776, 3)")
-    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
-        archive.writestr("coords.npy", huge)
-        archive.writestr("offsets.npy", npy_header((0,)))
-    check_refused(tmp_path / "a.npz", "coords declares shape")
-    with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("coords.npy", npy_header((1 << 23, 3)) + bytes(3 << 26))
-        archive.writestr("offsets.npy", npy_header((0,)))
-    check_refused(tmp_path / "b.npz", "coords declares 201,326,7", "exhaust the memory")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset("coords", shape=(1 << 40, 3), dtype="i8", chunks=(1024, 3))
-        file["offsets"] = np.array([0, 1 << 40])
-    check_refused(tmp_path / "a.h5", "coords declares", "exhaust the memory")
-    torch.save(torch.zeros(1, dtype=torch.float64).expand(1 << 30, 1, 128, 88), tmp_path / "a.pt")
-    check_refused(tmp_path / "a.pt", "larger than its file")
-
-
-@pytest.mark.parametrize(
-    "name", ["../coords.npy", "/coords.npy", "a/../../coords.npy", "..\\coords.npy", "C:coords.npy"]
-)
-def test_members_that_leave_an_archive(tmp_path, name):
-    for path in (tmp_path / "a.npz", tmp_path / "a.pt"):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(name, b"x")
-        check_refused(path, "points outside the archive")
-
-
-def test_arrays_that_lie_in_other_files(tmp_path):
-    inner, secret = tmp_path / "inner.h5", tmp_path / "secret"
-    to_h5(inner, good())
-    secret.write_bytes(bytes(72))
-    layout = h5py.VirtualLayout((3, 3), "i8")
-    layout[:] = h5py.VirtualSource(str(inner), "coords", (3, 3))
-    ways = {
-        "external link": lambda file: file.__setitem__("coords", h5py.ExternalLink(str(inner), "coords")),
-        "soft link": lambda file: file.__setitem__("coords", h5py.SoftLink("/offsets")),
-        "storage": lambda file: file.create_dataset("coords", (3, 3), "i8", external=[(str(secret), 0, 72)]),
-        "virtual": lambda file: file.create_virtual_dataset("coords", layout),
-        "group": lambda file: file.create_group("coords"),
-        "objects": lambda file: file.create_dataset("coords", (3, 3), h5py.ref_dtype),
-    }
-    for name, way in ways.items():
-        with h5py.File(tmp_path / "a.h5", "w") as file:
-            way(file)
-            file["offsets"] = np.array([0, 2, 3])
-        check_refused(tmp_path / "a.h5", "coords", {"group": "array", "objects": "objects"}.get(name, ""))
-
-
 # ---- skipping ---------------------------------------------------------------------------------------------
 
 
@@ -408,7 +227,7 @@ MEASURE = """
 import sys, time
 import torch
 from pointae.errors import DataError
-before = time.perf_counter()
+before = time.process_time()
 from pointae.io import read_hits
 for path in sys.argv[1:]:
     try:
@@ -416,7 +235,7 @@ for path in sys.argv[1:]:
     except DataError:
         pass
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.perf_counter() - before, int(peak.split()[1]) / 1e3)
+print(time.process_time() - before, int(peak.split()[1]) / 1e3)
 """
 
 

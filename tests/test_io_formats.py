@@ -11,75 +11,16 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hit_files import assert_same, hit_batches, quick, some_hits
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pointae.errors import DataError, StorageError, UsageError
-from pointae.geometry import deepclean3d_geometry, even_geometry, torch_geometry
-from pointae.hits import PER_HIT, HitBatch
+from pointae.geometry import even_geometry
+from pointae.hits import HitBatch
 from pointae.io import FORMATS, open_writer, read_attributes, read_blocks, read_hits, write_hits
 
 TABLES = [".h5", ".npz", ".csv"]
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def assert_same(got: HitBatch, wanted: HitBatch, but: tuple[str, ...] = ()) -> None:
-    """Equal in every field, dtypes included."""
-    assert got.geometry == wanted.geometry
-    assert got.feature_names == wanted.feature_names
-    for name in ("coords", "offsets", "features", "event_time_ns", "event_id", *PER_HIT):
-        a, b = getattr(got, name), getattr(wanted, name)
-        if name in but:
-            continue
-        if isinstance(b, torch.Tensor):
-            assert isinstance(a, torch.Tensor), name
-            assert a.dtype == b.dtype, name
-            assert torch.equal(a, b), name
-        else:
-            assert a == b, name
-
-
-def some_hits(counts=(3, 0, 2), shape=(5, 4, 9), seed=0, distinct=False, **fields) -> HitBatch:
-    """Hits at random cells; ``distinct``: no two of an event in one pixel."""
-    generator = torch.Generator().manual_seed(seed)
-    offsets = torch.tensor([0, *counts]).cumsum(0)
-    coords = torch.stack([torch.randint(0, b, (int(offsets[-1]),), generator=generator) for b in shape], 1).int()
-    if distinct:
-        pixels = [torch.randperm(shape[0] * shape[1], generator=generator)[:n] for n in counts]
-        flat = torch.cat(pixels)
-        coords[:, 0], coords[:, 1] = flat % shape[0], flat // shape[0]
-    return HitBatch(even_geometry(shape), coords, offsets, **fields)
-
-
-@st.composite
-def hit_batches(draw) -> HitBatch:
-    counts = draw(st.lists(st.integers(0, 5), max_size=5))
-    n = sum(counts)
-    geometry = draw(st.sampled_from([even_geometry((3, 2, 40_000), (0.5, 1.0, 2.0)), torch_geometry()]))
-    column = [draw(st.lists(st.integers(0, axis.bins - 1), min_size=n, max_size=n)) for axis in geometry.axes]
-    coords = torch.tensor(list(zip(*column, strict=True)), dtype=torch.int32).view(n, 3)
-    optional = draw(st.sets(st.sampled_from([*PER_HIT, "features", "event_time_ns"])))
-
-    def values(kind: st.SearchStrategy, length: int, dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor(draw(st.lists(kind, min_size=length, max_size=length)), dtype=dtype)
-
-    kinds = {torch.bool: st.booleans(), torch.float32: st.floats(width=32, allow_nan=False, allow_infinity=False)}
-    fields = {}
-    for name in sorted(optional & PER_HIT.keys()):
-        size = {torch.int8: 7, torch.int32: 31, torch.int64: 63}.get(PER_HIT[name], 0)
-        kind = kinds.get(PER_HIT[name], st.integers(-(1 << size), (1 << size) - 1))
-        fields[name] = values(kind, n, PER_HIT[name])
-    if "features" in optional:
-        fields["features"] = values(kinds[torch.float32], 2 * n, torch.float32).view(n, 2)
-        fields["feature_names"] = ("tot", 'µ, "q"')
-    if "event_time_ns" in optional:
-        fields["event_time_ns"] = values(st.floats(-1e12, 1e12), len(counts), torch.float64)
-    letters = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1)
-    ids = draw(st.sampled_from([None, st.integers(-(1 << 63), (1 << 63) - 1), letters]))
-    if ids is not None:
-        drawn = draw(st.lists(ids, min_size=len(counts), max_size=len(counts), unique=True))
-        fields["event_id"] = tuple(drawn) if ids is letters else torch.tensor(drawn, dtype=torch.int64)
-    return HitBatch(geometry, coords, torch.tensor([0, *counts]).cumsum(0), **fields)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".npz"])
@@ -316,78 +257,6 @@ def test_equal_hits_make_equal_files(tmp_path):
         for name in "ab":
             write_hits(tmp_path / f"{name}{ending}", some_hits(shape=(88, 128, 1000)))
         assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
-
-
-# ---- images ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def bundle():
-    """A bundle in DeepClean3D's layout: 5 events, one of them blank."""
-    generator = torch.Generator().manual_seed(1)
-    steps = torch.randint(1, 1001, (5, 1, 128, 88), generator=generator).double()
-    images = steps * (torch.rand(steps.shape, generator=generator) < 0.02)
-    images[2] = 0
-    return images
-
-
-def test_bundles_are_written_back_bit_for_bit(tmp_path, bundle):
-    torch.save(bundle, tmp_path / "a.pt")
-    hits = read_hits(tmp_path / "a.pt")
-    assert hits.geometry == deepclean3d_geometry()
-    batch, _, y, x = (bundle > 0).nonzero().T
-    assert hits.coords.tolist() == torch.stack([x, y, bundle[bundle > 0].long() - 1], 1).tolist()
-    assert hits.batch.tolist() == batch.tolist()
-    assert write_hits(tmp_path / "b.pt", hits).hits_lost == 0
-    again = torch.load(tmp_path / "b.pt", weights_only=True)
-    assert again.dtype == torch.float64
-    assert again.numpy().tobytes() == bundle.numpy().tobytes()
-    assert_same(HitBatch.concat(list(read_blocks(tmp_path / "a.pt", 2))), hits)
-
-
-def test_hits_lost_to_shared_pixels_are_counted(tmp_path):
-    coords = torch.tensor([[1, 2, 30], [1, 2, 40], [1, 2, 7], [3, 4, 5]], dtype=torch.int32)
-    hits = HitBatch(torch_geometry(), coords, torch.tensor([0, 3, 4]), signal=torch.ones(4, dtype=torch.bool))
-    report = write_hits(tmp_path / "a.pt", hits)
-    assert (report.hits, report.hits_lost, report.fields_lost) == (2, 2, ("signal",))
-    assert "2 hits" in str(report)
-    assert read_hits(tmp_path / "a.pt", geometry=torch_geometry()).coords.tolist() == [[1, 2, 40], [3, 4, 5]]
-
-
-@pytest.mark.parametrize("labels", ["Labels", "Labels_Sparse"])
-def test_folders_of_images_with_labels(tmp_path, bundle, labels):
-    for name, images in (("Data", bundle), (labels, bundle * (bundle > 500))):
-        (tmp_path / name).mkdir()
-        for i, image in enumerate(images):
-            np.save(tmp_path / name / f"img_{i + 8}.npy", image[0])
-    hits = read_hits(tmp_path)
-    torch.save(bundle, tmp_path / "a.pt")
-    assert_same(hits, read_hits(tmp_path / "a.pt"), but=("signal", "event_id"))
-    assert hits.event_id == ("img_8", "img_9", "img_10", "img_11", "img_12")
-    assert torch.equal(hits.signal, hits.coords[:, 2] + 1 > 500)
-    assert_same(HitBatch.concat(list(read_blocks(tmp_path, 2))), hits)
-    write_hits(tmp_path / "copy", hits)
-    assert_same(read_hits(tmp_path / "copy"), hits)
-    (tmp_path / "Data" / "img_9.npy").unlink()
-    with pytest.raises(DataError, match=r"img_9\.npy"):
-        read_hits(tmp_path)
-
-
-def test_one_image(tmp_path, bundle):
-    np.save(tmp_path / "a.npy", bundle[0, 0].numpy().astype(">i2"))
-    hits = read_hits(tmp_path / "a.npy")
-    write_hits(tmp_path / "b.npy", hits)
-    assert np.array_equal(np.load(tmp_path / "b.npy"), bundle[0, 0])
-    with pytest.raises(DataError, match="one event"):
-        write_hits(tmp_path / "c.npy", some_hits(shape=(88, 128, 1000)))
-
-
-def test_names_of_events_cannot_leave_the_folder(tmp_path):
-    for name in ("../../evil", "a/b", "..", ""):
-        hits = some_hits((1,), shape=(88, 128, 1000), event_id=(name,))
-        with pytest.raises(DataError, match="no name"):
-            write_hits(tmp_path / "out", hits)
-    assert not list(tmp_path.iterdir())
 
 
 # ---- cost -----------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from hit_files import assert_same, hit_batches, quick, some_hits
 from hypothesis import given
-from test_io_formats import assert_same, hit_batches, quick, some_hits
 
 from pointae.errors import ComponentError, DataError
 from pointae.geometry import even_geometry

@@ -10,11 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pointae import denoise, shipped
 from pointae.config import TorchSource
@@ -27,9 +24,8 @@ from pointae.io import read_attributes, read_hits, write_hits
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.storage import digest
-from pointae.thresholds import RETENTIONS, threshold_at, thresholds_by_retention
 from pointae.trained import open_trained
-from pointae.training.session import resume_run, train_run
+from pointae.training.session import train_run
 from pointae.training.shipping import ship_run
 
 ROOT = Path(__file__).parents[1]
@@ -301,43 +297,7 @@ def test_the_card_comes_last(folder, run, monkeypatch):
     assert shipped.shipped_names() == ["tiny"]
 
 
-# ---- thresholds ----------------------------------------------------------------------------------------
-
-
-def test_thresholds_keep_what_they_say():
-    generator = torch.Generator().manual_seed(3)
-    score, signal = torch.rand(20_000, generator=generator), torch.rand(20_000, generator=generator) < 0.4
-    table = thresholds_by_retention(score, signal, 0.973)
-    assert set(table) == {*RETENTIONS, 0.973}
-    of_signal = np.sort(score[signal].numpy())
-    for retention, cut in table.items():
-        assert abs((of_signal >= cut).mean() - retention) <= 1 / len(of_signal)
-        assert threshold_at(table, retention) == cut
-    assert (of_signal >= threshold_at(table, 0.9851)).mean() == pytest.approx(0.9851, abs=1e-3)
-    assert thresholds_by_retention(score, torch.zeros_like(signal), 0.97) == {}
-
-
-@given(
-    st.dictionaries(st.floats(0.5, 0.999), st.just(0.0), min_size=1, max_size=6),
-    st.lists(st.floats(0, 1, width=32), min_size=6, max_size=6),
-    st.floats(0, 1),
-    st.floats(0, 1),
-)
-def test_more_retention_is_never_a_higher_threshold(retentions, cuts, one, other):
-    table = dict(zip(sorted(retentions), sorted(cuts, reverse=True), strict=False))
-    low, high = min(table), max(table)
-    first, second = sorted(min(low + share * (high - low), high) for share in (one, other))
-    assert threshold_at(table, first) >= threshold_at(table, second)
-    for outside in (low - 0.01, high + 0.0001, float("nan")):
-        with pytest.raises(UsageError, match="is not between"):
-            threshold_at(table, outside)
-
-
-def test_the_run_keeps_every_retention(run):
-    denoiser = Denoiser.open(run.path)
-    assert set(denoiser.thresholds) == {*RETENTIONS, 0.965}
-    assert denoiser.threshold == denoiser.at_retention(0.965).threshold
-    assert denoiser.at_retention(0.99).threshold < denoiser.at_retention(0.9).threshold
+# ---- retentions ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("folder")
@@ -367,21 +327,6 @@ def test_a_retention_that_is_not_kept_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"tiny: a retention of 0.5 is not between 0.9 and 0.995") as caught:
         tool("denoise", "tiny", "x.h5", "-o", tmp_path / "y.h5", "--retention", "0.5")
     assert caught.value.exit_code == 2
-
-
-def test_an_older_run_says_what_to_do_and_resuming_does_it(run, tmp_path):
-    path = tmp_path / "older"
-    shutil.copytree(run.path, path)
-    record = json.loads((path / "run.json").read_text())
-    thresholds = record.pop("thresholds")
-    (path / "run.json").write_text(json.dumps(record))
-    denoiser = Denoiser.open(path)
-    assert denoiser.threshold == record["threshold"]
-    with pytest.raises(CheckpointError, match=r"older: keeps no thresholds.*--resume.*--threshold") as caught:
-        denoiser.at_retention(0.99)
-    assert caught.value.exit_code == 4
-    resume_run(path)
-    assert RunDirectory(path).record["thresholds"] == thresholds
 
 
 def test_hits_of_another_grid_are_refused_by_the_shipped_name(folder):
