@@ -247,6 +247,19 @@ def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, featu
         torch.testing.assert_close(looked_up, computed, rtol=2e-4, atol=2e-4 * float(computed.abs().max()))
 
 
+def test_in_half_precision_only_the_rows_of_bins_are_rounded():
+    hits = random_hits([40, 0, 9], geometry=torch_geometry())
+    embedding = HitEmbedding(torch_geometry(), 0, 6)
+    wide, half = embedding(hits), embedding(hits, torch.bfloat16)
+    assert (wide.dtype, half.dtype) == (torch.float32, torch.bfloat16)
+    rounding = 2**-8  # three rows and their sum, each by half of it at most
+    assert float((half.float() - wide).abs().max()) < 3 * rounding * float(wide.abs().max())
+    elsewhere = hits.replace(geometry=even_geometry(torch_geometry().spatial_shape))
+    assert embedding(elsewhere, torch.bfloat16).dtype == torch.bfloat16
+    half.float().square().sum().backward()
+    assert embedding.linear.weight.grad.dtype == torch.float32
+
+
 def test_without_octaves_a_hit_is_embedded_by_its_position_alone():
     hits = random_hits([30], geometry=even_geometry((20, 20, 500)))
     embedding = HitEmbedding(hits.geometry, 0, 6, most_octaves=0)

@@ -42,7 +42,7 @@ class HitEmbedding(nn.Module):
         most_octaves: periods of an axis, at most; 0: the position alone.
 
     Shapes:
-        hits of N hits -> (N, channels).
+        hits of N hits -> (N, channels), of ``dtype`` if given: of half precision it is the bins' rows that are rounded.
     """
 
     def __init__(
@@ -73,9 +73,10 @@ class HitEmbedding(nn.Module):
         if self.has_table:
             self._make_table(geometry, counts)
 
-    def forward(self, hits: HitBatch) -> Tensor:
+    def forward(self, hits: HitBatch, dtype: torch.dtype | None = None) -> Tensor:
+        dtype = dtype or self.linear.weight.dtype
         on_table = self.has_table and (hits.geometry is self.geometry or hits.geometry == self.geometry)
-        return self.named(self.looked_up(hits) if on_table else self.computed(hits), hits)
+        return self.named(self.looked_up(hits, dtype) if on_table else self.computed(hits), hits).to(dtype)
 
     def named(self, h: Tensor, hits: HitBatch) -> Tensor:
         """With what a hit is besides its place: its category, its number."""
@@ -97,14 +98,13 @@ class HitEmbedding(nn.Module):
         features = self.feature_scale(hits.features.to(unit.dtype))
         return self.linear(torch.cat([self.fourier(unit), features], dim=1))
 
-    def looked_up(self, hits: HitBatch) -> Tensor:
+    def looked_up(self, hits: HitBatch, dtype: torch.dtype) -> Tensor:
         """The same for hits of the detector's own grid: a sine is taken for a bin, not for a hit."""
         weight = self.linear.weight
         with torch.autocast(weight.device.type, enabled=False):  # 25 ps are lost in half precision
             positions = weight[:, : weight.shape[1] - self.in_features]
-            x, y, t = (part @ positions[:, columns].T for part, columns in self._table_parts())
-            table = torch.cat([x + self.linear.bias, y, t])
-            h = summed_rows(table, hits.coords + self.first_row)
+            table = torch.addmm(self.first_bins * self.linear.bias, self.bins, positions.T)
+            h = summed_rows(table.to(dtype), hits.coords + self.first_row)
             if self.in_features:
                 features = self.feature_scale(hits.features.to(weight.dtype))
                 h = h + features @ weight[:, -self.in_features :].T
@@ -117,22 +117,24 @@ class HitEmbedding(nn.Module):
 
     def _make_table(self, geometry: DetectorGeometry, counts: list[int]) -> None:
         """Fourier features of each axis' bins, ``counts`` octaves of each, those of the other axes left out."""
-        total, first = sum(counts), 0
-        bins = torch.tensor([0, *geometry.spatial_shape[:2]]).cumsum(0)
-        self.register_buffer("first_row", bins.int(), persistent=False)
-        self.first_row: Tensor
+        total, first, features = sum(counts), 0, []
+        rows = torch.tensor([0, *geometry.spatial_shape]).cumsum(0)
         for i, (axis, count) in enumerate(zip(geometry.axes, counts, strict=True)):
             coords = torch.zeros(axis.bins, 3, dtype=torch.int32)
             coords[:, i] = torch.arange(axis.bins)
             of_axis = torch.arange(first, first + count)
             columns = torch.cat([torch.tensor([i]), 3 + of_axis, 3 + total + of_axis])
-            values = self.fourier(geometry.unit_positions(geometry.positions(coords)))[:, columns]
-            self.register_buffer(f"bins_{i}", values, persistent=False)
-            self.register_buffer(f"columns_{i}", columns, persistent=False)
+            values = self.fourier(geometry.unit_positions(geometry.positions(coords)))
+            features.append(torch.zeros_like(values).index_copy(1, columns, values[:, columns]))
             first += count
-
-    def _table_parts(self) -> list[tuple[Tensor, Tensor]]:
-        return [(getattr(self, f"bins_{i}"), getattr(self, f"columns_{i}")) for i in range(3)]
+        self.register_buffer("first_row", rows[:3].int(), persistent=False)
+        self.first_row: Tensor
+        self.register_buffer("bins", torch.cat(features), persistent=False)  # (X + Y + T, 3 + 2 F)
+        self.bins: Tensor
+        # The bias is told once a hit: by its bin of the first axis.
+        first_bins = torch.arange(len(self.bins)) < geometry.x.bins
+        self.register_buffer("first_bins", first_bins.to(self.bins.dtype)[:, None], persistent=False)
+        self.first_bins: Tensor
 
 
 def category_of(hits: HitBatch, categories: int) -> Tensor:

@@ -118,9 +118,9 @@ class PerceiverEncoder(nn.Module):
         """Events of similar sizes."""
         padding = Padding(hits)
         absent = padding.absent()
-        h = self.embedding(padding.filled(hits)).unflatten(0, (hits.batch_size, padding.length))  # (B, L, C)
-        if torch.is_autocast_enabled(h.device.type):
-            h = h.to(torch.get_autocast_dtype(h.device.type))
+        kind = hits.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        h = self.embedding(padding.filled(hits), dtype).unflatten(0, (hits.batch_size, padding.length))  # (B, L, C)
         tokens = self.tokens.expand(hits.batch_size, -1, -1)
         for round_ in self.rounds:
             h, tokens = round_(h, tokens, absent)
