@@ -121,17 +121,18 @@ class Contestant:
 def contenders(quick: bool = False) -> list[Contender]:
     """All networks that can run here; spconv is left out where it is not installed."""
     small = shipped.read_shipped("torch-small").config
+    at_once = small.evaluate.batch_size
     found = [
-        Contender("torch-small, bf16", small.model, "bf16", weights="torch-small", at_once=64, quick=True),
-        Contender("torch-small, fp32", small.model, "fp32", weights="torch-small", at_once=64),
+        Contender("torch-small, bf16", small.model, "bf16", weights="torch-small", at_once=at_once, quick=True),
+        Contender("torch-small, fp32", small.model, "fp32", weights="torch-small", at_once=at_once),
         *(Contender(f"sparse U-Net, {engine}", _per_hit(SparseSettings(engine=engine)), quick=True)  # type: ignore[arg-type]
           for engine in engines()),
         Contender("PointNet", _per_hit(PointNetSettings()), quick=True),
         Contender("set attention", _per_hit(AttentionSettings())),
         Contender("EdgeConv", _per_hit(EdgeConvSettings())),
         Contender("dense 3D", _per_hit(Dense3dSettings())),
-        Contender("dense 2D", DENSE_2D, loss="acb_mse", quick=True),
-        Contender("dense 2D, bf16", DENSE_2D, "bf16", loss="acb_mse"),
+        Contender("dense 2D", DENSE_2D, loss="acb_mse", at_once=DENSE_2D_AT_ONCE, quick=True),
+        Contender("dense 2D, bf16", DENSE_2D, "bf16", loss="acb_mse", at_once=DENSE_2D_AT_ONCE),
     ]  # fmt: skip
     for name in ("torch-finder", "torch-base"):
         if name in shipped.shipped_names():
@@ -159,6 +160,8 @@ def _per_hit(encoder: Encoder) -> ModelSettings:
 
 DENSE_2D = ModelSettings(encoder=Dense2dSettings(), latent=LatentSettings(size=24), decoder=ImageSettings())
 """The predecessor's network."""
+DENSE_2D_AT_ONCE = 64
+"""Its images are denoised in groups that memory serves best: of 250 at once an event takes longer."""
 
 
 def uniform_hits(geometry: DetectorGeometry, events: int, hits: int, seed: int = 1) -> HitBatch:
