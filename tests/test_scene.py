@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from pointae.errors import CheckpointError, ConfigError, DataError, UsageError
-from pointae.geometry import deepclean3d_geometry, even_geometry, timepix3_geometry, torch_geometry
+from pointae.geometry import deepclean3d_geometry, even_geometry, robot_geometry, timepix3_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.io import write_hits
 from pointae.runs import RunDirectory
@@ -187,6 +187,22 @@ def test_axes_have_few_round_ticks_and_hits_lie_in_the_box(geometry):
     frame = frame_of(scene)
     assert frame.edges.shape == (12, 2, 3)
     assert len(frame.texts) == len(frame.anchors) == 3 + sum(len(axis.ticks()) for axis in scene.axes)
+
+
+def test_robots_are_coloured_by_kind_unless_told_otherwise():
+    hits = some_hits(geometry=robot_geometry(), category=(torch.arange(sum(COUNTS)) % 4 + 1).to(torch.int8))
+    scene = build_scene(hits, 0)
+    assert [text for text, _ in scene.key] == ["wheel", "sensor", "joint", "caster"]
+    drawn = next(layer for layer in scene.layers if layer.name == "input")
+    for row, kind in enumerate(hits.category[: COUNTS[0]].tolist()):
+        assert drawn.colours[row] == pytest.approx(rgb(scene.key[kind - 1][1]))
+    assert build_scene(hits, 0, look=Look(colour_by="layer")).key == ()
+    assert len(build_scene(hits, 1).key) == 4  # an empty event
+    controller = Controller(EventSource(hits))
+    assert controller.press("c")
+    assert controller.look.colour_by == "layer"
+    with pytest.raises(ConfigError, match="unknown colour for these hits 'kind'"):
+        build_scene(some_hits(), 0, look=Look(colour_by="kind"))
 
 
 def test_axes_are_named_with_units():

@@ -54,7 +54,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--out", type=Path, metavar="DIR", help="where files go (default: RUN/views, or FILE_views beside a file)")
     add("--save", type=Path, metavar="FILE", help="write one file: .png, .html, or a turntable as .gif or .mp4")
     add("--grid", metavar="NAME", help="panels side by side: before-after, degradation, output or pipeline")
-    add("--colour", default="layer", metavar="BY", help="layer, truth, score, time, track or a feature's name")
+    add(
+        "--colour",
+        metavar="BY",
+        help="layer, truth, score, time, track, kind or a feature's name (default: kind or layer)",
+    )
     add("--threshold", type=float, metavar="S", help="keep hits that score at least this")
     add("--times", type=float, nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
     add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")

@@ -32,8 +32,8 @@ def scene_content(scene: Scene) -> dict[str, Any]:
     """A scene as JSON, as the page's script reads it: ``x``, ``y``, ``t`` and ``values`` are lists of N."""
     axes = [
         {
-            "name": axis.name, "unit": axis.unit, "label": axis.label, "low": axis.low, "high": axis.high,
-            "edge": axis.edge, "ticks": axis.ticks(),
+            "name": axis.name, "unit": axis.unit, "label": axis.label, "factor": axis.factor,
+            "low": axis.low, "high": axis.high, "edge": axis.edge, "ticks": axis.ticks(),
         }
         for axis in scene.axes
     ]  # fmt: skip

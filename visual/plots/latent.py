@@ -19,14 +19,13 @@ from pointae.robots import KINDS
 from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from visual.pictures.events import save_picture
 from visual.plots.theme import LIGHT
+from visual.scene.colouring import KIND_COLOURS
 
 if TYPE_CHECKING:
     from pointae.analysis.latent.clusters import Clusters
     from pointae.analysis.latent.codes import Meaning
     from pointae.analysis.latent.report import LatentReport, Sheet
 
-KIND_COLOURS = (VERMILLION, BLUE, GREEN, PURPLE)
-"""Of category 1, 2, 3, 4; further ones begin again."""
 LABEL_COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, "#8C564B", "#BCBD22", "#17BECF", "#7F3C8D", GREY)
 """Of the values that a meaning can have, in order; the commonest categories come first."""
 CUBES_UP_TO = 32

@@ -56,8 +56,9 @@ def plot_quality(
                 worth.errorbar(x, y, [100 * row["error"] for row in rows], marker="o", markersize=4.5, **look)
         _roc_axes(roc)
         _removed_axes(removed)
-        worth.plot((0, 100), (0, 100), ":", color=theme.ink, linewidth=1.2)
-        worth.annotate("calibrated", (60, 60), (4, -4), textcoords="offset points", rotation=0, va="top")
+        (line,) = worth.plot((0, 100), (0, 100), ":", color=theme.ink, linewidth=1.2)
+        # Above the panel: inside, a run's curve may lie anywhere.
+        worth.legend([line], ["calibrated"], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
         worth.set(
             xlim=(0, 100), ylim=(0, 100), xlabel="mean score [%]", ylabel="hits of this score that are signal [%]"
         )

@@ -12,6 +12,8 @@ from visual.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, r
 
 TRACKS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 """Colours of tracks 0, 1, ..., again from the first after the last."""
+KIND_COLOURS = (VERMILLION, BLUE, GREEN, PURPLE)
+"""Of category 1, 2, 3, 4; further ones begin again."""
 STEPS = 5
 """Entries of the key of a colour scale."""
 _BRIGHTEST = 0.9
@@ -25,15 +27,17 @@ class Colouring:
     """What colours mean in a scene.
 
     Args:
-        by: ``"layer"``, ``"truth"``, ``"score"``, ``"time"``, ``"track"`` or a feature's name.
+        by: ``"layer"``, ``"truth"``, ``"score"``, ``"time"``, ``"track"``, ``"kind"`` or a feature's name.
         low, high: ends of the scale, where it is one.
         unit: of the scale.
+        kinds: names of category 1, 2, ...
     """
 
     by: str = "layer"
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
+    kinds: tuple[str, ...] = ()
 
     def colours(self, pos: NDArray, values: Mapping[str, NDArray]) -> NDArray[np.float32] | None:
         """(N, 3) red, green and blue in [0, 1] of hits; ``None`` where the layer's own colour stays.
@@ -47,8 +51,11 @@ class Colouring:
         if self.by == "track" and "track" in values:
             track = values["track"].astype(np.int64)
             return _table(*TRACKS, GREY)[np.where(track < 0, len(TRACKS), track % len(TRACKS))]
+        if self.by == "kind" and "category" in values:
+            kind = values["category"].astype(np.int64)
+            return _table(*KIND_COLOURS, GREY)[np.where(kind < 1, len(KIND_COLOURS), (kind - 1) % len(KIND_COLOURS))]
         scaled = pos[:, 2] if self.by == "time" else values.get(self.by)
-        if self.by in ("layer", "truth", "track") or scaled is None:
+        if self.by in ("layer", "truth", "track", "kind") or scaled is None:
             return None
         return scale_colours((scaled.astype(np.float64) - self.low) / max(self.high - self.low, 1e-12))
 
@@ -64,6 +71,8 @@ class Colouring:
             found = sorted({-1, *np.unique(tracks).tolist()} if tracks is not None else {-1})
             named = [(f"track {n}", TRACKS[n % len(TRACKS)]) for n in found if n >= 0]
             return (*named[: 2 * len(TRACKS)], ("no track", GREY))
+        if self.by == "kind":
+            return tuple((name, KIND_COLOURS[i % len(KIND_COLOURS)]) for i, name in enumerate(self.kinds))
         if self.by == "layer":
             return ()
         marks = np.linspace(self.low, self.high, STEPS)

@@ -14,9 +14,10 @@ from torch import Tensor
 from pointae.errors import DataError, UsageError
 from pointae.geometry import Axis
 from pointae.hits import HitBatch
+from pointae.robots import KINDS
 from visual.colours import STYLES, Style
 from visual.scene.colouring import Colouring, Key
-from visual.scene.look import Look, check_colour, decided, inside
+from visual.scene.look import Look, colour_of, decided, inside
 
 TIME_EDGE = 1.8
 """Length of the box along time; along x and y it is about 1."""
@@ -178,10 +179,10 @@ def build_scene(
     """
     look = look or Look()
     check_event(event, hits.batch_size)
-    check_colour(hits, look.colour_by)
+    by = colour_of(hits, look.colour_by)
     measured = decided(hits.events([event]).to("cpu"), look.threshold)
     axes = _axes(hits.geometry.axes, look.pixels)
-    colouring = _colouring(look, axes[2], measured)
+    colouring = _colouring(by, axes[2], measured)
     parts = _parts(measured)
     layers = [_layer(name, measured, mask, look, colouring) for name, mask in parts.items()]
     if len(parts) > 1:
@@ -250,13 +251,18 @@ def _layer(name: str, hits: HitBatch, mask: Tensor, look: Look, colouring: Colou
     return Layer(name, STYLES[name], pos, told, colouring.colours(pos, told), at_first)
 
 
-def _colouring(look: Look, t: SceneAxis, hits: HitBatch) -> Colouring:
-    if look.colour_by == "time":
+def _colouring(by: str, t: SceneAxis, hits: HitBatch) -> Colouring:
+    if by == "time":
         return Colouring("time", t.low, t.high, t.unit)
-    if look.colour_by in hits.feature_names and hits.num_hits:
-        column = hits.features[:, hits.feature_names.index(look.colour_by)]
-        return Colouring(look.colour_by, float(column.min()), float(column.max()))
-    return Colouring(look.colour_by)
+    if by == "kind":
+        assert hits.category is not None
+        found = np.unique(hits.category.numpy())
+        others = tuple(f"kind {n}" for n in range(1, int(found.max(initial=0)) + 1))
+        return Colouring("kind", kinds=KINDS if hits.geometry.name == "robots" else others)
+    if by in hits.feature_names and hits.num_hits:
+        column = hits.features[:, hits.feature_names.index(by)]
+        return Colouring(by, float(column.min()), float(column.max()))
+    return Colouring(by)
 
 
 def _title(title: str, event: int, hits: HitBatch) -> str:

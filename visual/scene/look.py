@@ -9,7 +9,7 @@ from torch import Tensor
 from pointae.errors import DataError, UsageError, unknown_name
 from pointae.hits import HitBatch
 
-COLOURS = ("layer", "truth", "score", "time", "track")
+COLOURS = ("layer", "truth", "score", "time", "track", "kind")
 """What colours can mean, beside any feature of the hits by its name."""
 
 
@@ -20,13 +20,14 @@ class Look:
     Args:
         threshold: a hit is kept where its score is at least this; ``None``: as was decided.
         window: (from, to) along the time axis, in its drawn unit, both ends included; ``None``: all.
-        colour_by: one of :data:`COLOURS`, or the name of a feature.
+        colour_by: one of :data:`COLOURS`, or the name of a feature; ``None``: the kind of hits that have
+            one, else the layer.
         pixels: axes in bin numbers instead of mm and ns.
     """
 
     threshold: float | None = None
     window: tuple[float, float] | None = None
-    colour_by: str = "layer"
+    colour_by: str | None = None
     pixels: bool = False
 
     def with_(self, **changes: object) -> Look:
@@ -65,19 +66,22 @@ def inside(t: Tensor, window: tuple[float, float] | None) -> Tensor:
 
 def colours_for(hits: HitBatch) -> tuple[str, ...]:
     """What colours can mean for hits with these fields."""
-    needs = {"truth": hits.signal, "score": hits.score, "track": hits.track}
+    needs = {"truth": hits.signal, "score": hits.score, "track": hits.track, "kind": hits.category}
     known = [name for name in COLOURS if name not in needs or needs[name] is not None]
     return (*known, *hits.feature_names)
 
 
-def check_colour(hits: HitBatch, colour_by: str) -> None:
-    """Refuse a meaning of colours that the hits have no values for.
+def colour_of(hits: HitBatch, colour_by: str | None) -> str:
+    """What colours mean for these hits.
 
     Raises:
-        ConfigError: lists what they have.
+        ConfigError: the hits have no values for what is asked for; lists what they have.
     """
+    if colour_by is None:
+        return "layer" if hits.category is None else "kind"
     if colour_by not in colours_for(hits):
         raise unknown_name("colour for these hits", colour_by, colours_for(hits))
+    return colour_by
 
 
 def threshold_of(hits: HitBatch) -> float | None:

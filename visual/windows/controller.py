@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from visual.colours import INK
 from visual.scene.drawing import VIEWS, Drawing, Slider, Text
 from visual.scene.layers import Layer, Scene, check_event
-from visual.scene.look import Look, colours_for, threshold_of
+from visual.scene.look import Look, colour_of, colours_for, threshold_of
 from visual.scene.picking import described, nearest
 from visual.scene.source import EventSource
 
@@ -61,8 +61,8 @@ class Controller:
             slider = next((slider for slider in self.sliders if slider.name == name), None)
             return slider is not None and self.slide(name, slider.value + by * STEP * (slider.high - slider.low))
         if key == "c":
-            known = colours_for(self.source.hits)
-            return self._change(colour_by=known[(known.index(self.look.colour_by) + 1) % len(known)])
+            known, now = colours_for(self.source.hits), colour_of(self.source.hits, self.look.colour_by)
+            return self._change(colour_by=known[(known.index(now) + 1) % len(known)])
         if key == "u":  # The window of times is in the unit that is left.
             return self._change(pixels=not self.look.pixels, window=None)
         number = "1234567890".find(key) if len(key) == 1 else -1

@@ -260,7 +260,8 @@ class Viewer {
   }
 
   timeText(t, low, high) {
-    return `${+low.toPrecision(6)} to ${+high.toPrecision(6)} ${t.unit}`;
+    const shown = value => +(value / t.factor).toPrecision(6);
+    return `${shown(low)} to ${shown(high)}${t.label.slice(t.name.length)}`;
   }
 
   // Colours of what every hit of the page has.
