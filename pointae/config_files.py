@@ -162,6 +162,8 @@ def _explain(error: ValidationError, layers: list[tuple[str, Tree]], root: type[
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
         fix = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key '{key}'", where=source, fix=fix)
+    if problem["type"] == "missing" and isinstance(location[-1], str):
+        return ConfigError(f"'{key}' is missing", where=source)
     message = problem["msg"].removeprefix("Value error, ")
     return ConfigError(f"'{key}': {message}, got {problem['input']!r}"[:400], where=source)
 

@@ -126,7 +126,7 @@ def test_what_is_searched_cannot_be_overridden():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("config: a.yaml", "'parameters': Field required"),
+        ("config: a.yaml", "'parameters' is missing"),
         ("config: a.yaml\nparameters: {}", "'parameters'.*at least 1"),
         ("config: a.yaml\nparameters: {seed: []}", "'parameters.seed.*at least 1"),
         ("config: a.yaml\nparameters: {seed: {low: 3, high: 1}}", "from low to high"),

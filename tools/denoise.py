@@ -14,7 +14,7 @@ from pointae.terminal import console, errors, progress, run_tool
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Denoise a file of hits with a trained network.")
     parser.add_argument("run", help="run directory, e.g. runs/latest, or the name of shipped weights")
-    parser.add_argument("hits", help="file of hits: .h5 .npz .csv .pt .npy .tpx3 or a folder of images")
+    parser.add_argument("hits", help="file of hits: .h5 .npz .csv .parquet .pt .npy .tpx3 or a folder of images")
     parser.add_argument("-o", "--out", required=True, help="where to write; the ending chooses the format")
     parser.add_argument("--kept-only", action="store_true", help="leave removed hits out of the file")
     cut = parser.add_mutually_exclusive_group()

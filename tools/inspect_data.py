@@ -12,7 +12,7 @@ from pointae.terminal import console, progress, run_tool
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description="Check files of hits and tell what is in them.")
-    parser.add_argument("files", nargs="+", help=".h5 .npz .csv .pt .npy .tpx3 or a folder of images")
+    parser.add_argument("files", nargs="+", help=".h5 .npz .csv .parquet .pt .npy .tpx3 or a folder of images")
     parser.add_argument("--geometry", help="a known detector, for files that state no grid")
     parser.add_argument("--window-ns", type=float, help="event length, for continuous recordings")
     parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str]) -> None:
         "beside classical filters and the limit that its lone hits set."
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="of one or more configs, each with several seeds")
-    parser.add_argument("--out", type=Path, default=Path("recording"), help="folder for CSV and PNG")
+    parser.add_argument("--out", type=Path, default=Path("recording"), help="for CSV and PNG (default: recording)")
     options = parser.parse_intermixed_args(arguments)
 
     from pointae.runs import RunDirectory

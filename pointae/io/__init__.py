@@ -201,8 +201,9 @@ def output_format(path: str | Path) -> Format:
     path = Path(path)
     chosen = FORMATS.get(path.suffix.lower() or FOLDER)
     if chosen is None or not chosen.writable:
-        endings = ", ".join(ending for ending, known in FORMATS.items() if known.writable)
-        raise UsageError(f"hits cannot be written as '{path.suffix}'", where=path, fix=f"known: {endings}")
+        endings = ", ".join(end for end, known in FORMATS.items() if known.writable and end.startswith("."))
+        advice = f"known: {endings}, and none for a folder of images"
+        raise UsageError(f"hits cannot be written as '{path.suffix}'", where=path, fix=advice)
     return chosen
 
 
@@ -212,7 +213,8 @@ def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, R
     chosen = FORMATS.get(ending)
     if chosen is None:
         look(path, "a file of hits", (), ending)
-        raise DataError(f"unknown ending '{path.suffix}'", where=path, fix=f"known: {', '.join(FORMATS)}")
+        endings = ", ".join(ending for ending in FORMATS if ending.startswith("."))
+        raise DataError(f"unknown ending '{path.suffix}'", where=path, fix=f"known: {endings}, and folders of images")
     if ending != FOLDER:
         look(path, chosen.title, chosen.magic, path.suffix)
     if ending == ".csv" and _is_robot_table(path, settings.geometry):
