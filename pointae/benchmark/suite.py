@@ -60,10 +60,10 @@ def header_line(header: dict[str, Any]) -> str:
     """The header in a line."""
     packages = header["packages"]
     gpus = "".join(f", {name}" for name in header["gpus"]) if header["device"] != "cpu" else ""
-    spconv = next((f", {name} {version}" for name, version in packages.items() if name.startswith("spconv")), "")
+    others = "".join(f", {name} {told}" for name, told in packages.items() if name.startswith(("numba", "spconv")))
     return (
         f"{header['processor']}{gpus}, {header['threads']} threads pinned to {header['pinned_cores']} cores; "
-        f"pointae {packages.get('pointae', '?')}, torch {packages['torch']}{spconv}, Python {header['python']}"
+        f"pointae {packages.get('pointae', '?')}, torch {packages['torch']}{others}, Python {header['python']}"
     )
 
 
