@@ -36,8 +36,9 @@ class TokenMixer(nn.Module):
         return tokens + along_tokens(second, along_tokens(first, self.norm_2(tokens)).relu())
 
 
-def along_tokens(linear: nn.Linear, tokens: Tensor) -> Tensor:
+def along_tokens(linear: nn.Module, tokens: Tensor) -> Tensor:
     """A layer applied to all tokens of a channel together, (B, K, D) -> (B, K', D), without turning them."""
+    assert isinstance(linear, nn.Linear)
     weight = linear.weight.expand(len(tokens), -1, -1)
     return torch.baddbmm(linear.bias[:, None], weight, tokens)
 
