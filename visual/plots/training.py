@@ -214,7 +214,7 @@ def _shares(course: Course, names: dict[str, str], label: str, axes: Any) -> Non
     for number, (name, text) in enumerate((n, t) for n, t in names.items() if course.has(n)):
         percent = [100 * value for value in course.column(name)]
         _curve(axes, course.column("epoch"), percent, text, **line_look(number), marker="os^vDPX"[number % 7])
-    _finish(axes, "epoch", label, "lower right")
+    _finish(axes, "epoch", label)
 
 
 def _hits(axes: Any, course: Course, theme: Theme) -> None:
@@ -230,13 +230,13 @@ def _hits(axes: Any, course: Course, theme: Theme) -> None:
         _curve(axes, epochs, values, text, **look)
     axes.plot(epochs, hits["signal_hits"], ":", color=theme.ink, linewidth=1.6, label="true signal")
     axes.set_ylim(bottom=0)
-    _finish(axes, "epoch", "hits an event, at a score of 0.5", "center right")
+    _finish(axes, "epoch", "hits an event, at a score of 0.5")
 
 
 def _snr(axes: Any, course: Course, theme: Theme) -> None:
     _curve(axes, course.column("epoch"), course.column("snr_db_out"), "after", color=VERMILLION, marker="o")
     axes.plot(course.column("epoch"), course.column("snr_db_in"), ":", color=theme.ink, linewidth=1.6, label="before")
-    _finish(axes, "epoch", "signal to noise [dB], at a score of 0.5", "center right")
+    _finish(axes, "epoch", "signal to noise [dB], at a score of 0.5")
 
 
 def _outputs(axes: Any, course: Course, theme: Theme) -> None:
@@ -277,14 +277,14 @@ def _curve(axes: Any, x: Any, y: Any, label: str, marker: str, **look: Any) -> N
     axes.plot(x, y, marker=marker if len(x) <= 40 else "", markersize=4.5, label=label, **look)
 
 
-def _finish(axes: Any, x: str, y: str, legend: str = "upper right", whole: bool = True) -> None:
+def _finish(axes: Any, x: str, y: str, whole: bool = True) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if whole and x == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if any(text and not text.startswith("_") for text in axes.get_legend_handles_labels()[1]):
-        # Where there is room as a rule; to look for it takes matplotlib seconds.
-        axes.legend(fontsize=9, loc=legend, frameon=True, framealpha=0.7, edgecolor="none")
+        # Above the panel: curves may lie anywhere inside.
+        axes.legend(fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
 
 
 def _words(name: str) -> str:
