@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
 from pointae.errors import ComponentError
@@ -54,21 +59,52 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 @cache
-def compiled_loops(module: str) -> tuple[ModuleType | None, str]:
+def compiled_loops(module: str, *made_of: str) -> tuple[ModuleType | None, str]:
     """A module of loops that numba compiles, or ``None`` where that cannot be; and which it is, in words.
 
     What it computes, torch computes too, only slower: so nothing depends on it.
 
     Args:
         module: name to import, e.g. ``"pointae.nn.sparse.compiled"``.
+        made_of: other modules whose functions and constants are compiled in.
     """
     try:
         numba = require("numba", extra="fast")
         if numba.config.DISABLE_JIT:
             return None, "no compiled loops: NUMBA_DISABLE_JIT is set"
-        return require(module, extra="fast"), "loops compiled by numba on a CPU"
+        with _cache_of(numba, module, *made_of):
+            return require(module, extra="fast"), "loops compiled by numba on a CPU"
     except ComponentError as error:
         return None, f"no compiled loops: {error}"
+
+
+@contextmanager
+def _cache_of(numba: ModuleType, *modules: str) -> Iterator[None]:
+    """Loops imported within are kept under a digest of their sources.
+
+    numba itself looks at the file of each function alone, and would not see a change of what that calls.
+    """
+    usual = numba.config.CACHE_DIR
+    sources = [path for name in modules for path in _sources(name)]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    folder = sources[0].parent / "__pycache__" / f"loops-{digest[:16]}"
+    with suppress(OSError):  # a folder that cannot be written: numba finds one of the user's
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK) and not usual:
+            numba.config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = usual
+
+
+def _sources(module: str) -> list[Path]:
+    """The file of a module, or all of a package."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ComponentError(f"{module} is not installed", fix="install pointae again")
+    file = Path(spec.origin)
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
 
 def _missing_library(module: str, error: Exception) -> ComponentError:

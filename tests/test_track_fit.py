@@ -26,7 +26,6 @@ from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
 from pointae.tracking.hypotheses import from_unit, hypotheses_of, to_unit
-from pointae.tracking.paths import light_hits
 from pointae.training.objective import make_loss
 from pointae.training.session import start_parts
 from pointae.weights import save_weights
@@ -40,7 +39,7 @@ by_name = pytest.mark.parametrize("settings", FINDERS, ids=lambda settings: sett
 
 def model_with(settings: AttentionSettings | PerceiverSettings) -> ModelSettings:
     finder = ModelSettings(encoder=settings)
-    return ModelSettings(encoder=TrackFitSettings(finder=finder, tracks=2, guesses=4, channels=16))
+    return ModelSettings(encoder=TrackFitSettings(finder=finder, tracks=2, guesses=4, passes=2, channels=16))
 
 
 @pytest.fixture(params=FINDERS, ids=lambda settings: settings.name)
@@ -67,8 +66,9 @@ def test_only_what_is_not_the_finder_learns(model):
     first = None
     for _ in range(5):
         prediction = model(hits)
-        both = torch.stack([prediction.output.logits, prediction.judged])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(both, hits.signal.float().expand(2, -1))
+        all_of_them = torch.cat([prediction.output.logits[:, None], prediction.judged], 1)
+        signal = hits.signal.float()[:, None].expand_as(all_of_them)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(all_of_them, signal)
         first = first or float(loss.detach())
         optimiser.zero_grad()
         loss.backward()
@@ -84,8 +84,9 @@ def test_the_objective_has_the_encoders_own_judgement(model):
     hits = events(2)
     prediction = model.train()(hits)
     part = make_loss(TrainSettings(), validation=False).parts(prediction, Batch(hits, hits))["judged"]
-    signal = hits.signal.float()
+    signal = hits.signal.float()[:, None]
     scores = prediction.judged.sigmoid()
+    assert scores.shape == (hits.num_hits, 2)  # of each pass
     wanted = -(signal * scores.log() + (1 - signal) * (1 - scores).log()).mean()
     assert torch.allclose(part.raw, wanted, atol=1e-5)
 
@@ -93,24 +94,31 @@ def test_the_objective_has_the_encoders_own_judgement(model):
 def test_a_second_pass_fits_with_the_scores_of_the_first(model, monkeypatch):
     hits = events(3)
     encoder = model.encoder
-    assert encoder.passes == 2
+    passes = []
+
+    def fit(light, padding, scores, guesses, known):
+        passes.append((scores, guesses, known, original(light, padding, scores, guesses, known)))
+        return passes[-1][-1]
+
+    original = encoder._fit
+    monkeypatch.setattr(encoder, "_fit", fit)
     with torch.no_grad():
         twice = encoder(hits)
-        monkeypatch.setattr(encoder, "passes", 1)
-        once = encoder(hits)
         found, scores = encoder._find(hits)
-        assert once.judged is not None
+        (first_scores, first_guesses, nothing, first), (second_scores, second_guesses, known, second) = passes
         # The features that the reader sees stay the finder's, its score among them.
-        padding = Padding(hits)
-        light = light_hits(padding.pad(hits.coords))
-        guesses = from_unit(found.tracks.sample(encoder.guesses).float())
-        pairs, tracks = encoder._fit(light, padding.pad(once.judged[:, None])[..., 0], padding, guesses)
         features = torch.cat([found.hit_features, scores[:, None]], 1)
-        h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), pairs, tracks)))
+        padding = Padding(hits)
+        tracks = torch.cat([to_unit(second[0]), second[1][..., None].log1p()], -1)
+        h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), second[2], tracks)))
+    assert torch.allclose(first_scores, scores)
+    assert nothing is None
+    assert torch.equal(second_scores, twice.judged[:, 0])
+    assert torch.equal(known, first[0])
+    drawn = from_unit(found.tracks.sample(2 * encoder.guesses).float())
+    assert torch.equal(torch.stack([first_guesses, second_guesses], 2).flatten(1, 2), drawn)
     assert torch.allclose(twice.hit_features, h, atol=1e-4)
-    assert not torch.allclose(twice.hit_features, once.hit_features, atol=1e-2)
-    model.train()
-    assert torch.allclose(encoder(hits).judged, once.judged, atol=1e-4)  # in training there is one pass
+    assert torch.allclose(twice.judged[:, 1], encoder.judge(h)[:, 0], atol=1e-4)
 
 
 def test_the_order_of_hits_does_not_matter(model):

@@ -13,9 +13,11 @@ from pointae.nn.segments import Padding
 from pointae.simulate import module as m
 from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
-from pointae.tracking.fit import COARSE, EXACT, FINE, apart, best, explained, gauss_newton
+from pointae.tracking import fit, hough
+from pointae.tracking.fit import COARSE, EXACT, FINE, MIDDLE, apart, best, explained, gauss_newton
 from pointae.tracking.hough import starts
 from pointae.tracking.hypotheses import CENTRE, SPREAD, from_unit, hypotheses_of, to_unit
+from pointae.tracking.loops import loops_for
 from pointae.tracking.paths import MEAN_INDEX, LightHits, derivatives, emission, group_index, light_hits, trace
 from pointae.tracking.search import fit_weights, reorder, search
 
@@ -213,3 +215,68 @@ def test_the_prior_is_where_tracks_are():
     offset = (true[:, 0] - torch.tensor(CENTRE)) / torch.tensor(SPREAD)
     assert offset.mean(0).abs().max() < 1.0
     assert offset.std(0).max() < 2.0
+
+
+@pytest.mark.skipif(loops_for(torch.zeros(1)) is None, reason="needs numba")
+class TestCompiledLoops:
+    """They do what torch does."""
+
+    @pytest.fixture
+    def torch_alone(self, monkeypatch):
+        def switch():
+            for module in (fit, hough):
+                monkeypatch.setattr(module, "loops_for", lambda values: None)
+
+        return switch
+
+    @pytest.fixture(scope="class")
+    def likely(self, one_track):
+        cells, signal, true = one_track
+        hits, weights = reorder(light_hits(cells), torch.where(signal > 0, 0.9, 0.1))
+        torch.manual_seed(2)
+        near = true + torch.randn(EVENTS, 12, len(SPREAD)) * NEAR
+        far = true + torch.randn(EVENTS, 12, len(SPREAD)) * torch.tensor(SPREAD)
+        return hits, weights, torch.cat([true, near, far], 1)
+
+    @pytest.mark.parametrize("scale", [COARSE, MIDDLE, FINE, EXACT], ids=["coarse", "middle", "fine", "exact"])
+    def test_what_light_explains_and_steps(self, likely, scale, torch_alone):
+        hits, weights, pool = likely
+        done = [explained(hits, pool, scale), *(gauss_newton(hits, weights, pool, scale, way) for way in (False, True))]
+        torch_alone()
+        light, alone, together = (
+            explained(hits, pool, scale),
+            *(gauss_newton(hits, weights, pool, scale, way) for way in (False, True)),
+        )
+        # Rounding may choose another mirror image, which is as far: seldom.
+        assert ((done[0] - light).abs() > 1e-3 * (1 + light)).float().mean() < 1e-3
+        for moved, wanted in zip(done[1:], (alone, together), strict=True):
+            assert ((to_unit(moved) - to_unit(wanted)).abs().amax(-1) > 1e-3).float().mean() < 0.01
+
+    def test_the_choice_of_tracks(self, likely, torch_alone):
+        hits, weights, pool = likely
+        chosen, gains = apart(hits, weights, pool, EXACT, 5)
+        torch_alone()
+        wanted, added = apart(hits, weights, pool, EXACT, 5)
+        assert torch.allclose(gains, added, rtol=1e-3, atol=1e-3)
+        clear = (added > 0.1).all(1)
+        assert clear.sum() > EVENTS / 2
+        assert (chosen == wanted).all(-1)[clear].float().mean() > 0.98
+
+    def test_votes(self, likely, torch_alone):
+        hits, weights, pool = likely
+        counted = hough.votes(hits, weights, pool)
+        torch_alone()
+        wanted = hough.votes(hits, weights, pool)
+        assert counted.sum().item() == pytest.approx(wanted.sum().item(), rel=1e-3)
+        assert ((counted - wanted).abs() > 1e-2).float().mean() < 1e-3  # a hit may fall on the other side of an edge
+
+    def test_no_hits_and_no_events(self):
+        none = light_hits(torch.zeros(2, 0, 3, dtype=torch.int32))
+        pool = from_unit(torch.zeros(2, 3, len(SPREAD)))
+        weights = torch.zeros(2, 0)
+        assert explained(none, pool, EXACT).shape == (2, 3, 0)
+        assert torch.isfinite(gauss_newton(none, weights, pool, EXACT)).all()
+        assert apart(none, weights, pool, EXACT, 2)[1].eq(0).all()
+        assert hough.votes(none, weights, pool).eq(0).all()
+        nobody = light_hits(torch.zeros(0, 4, 3, dtype=torch.int32))
+        assert gauss_newton(nobody, torch.zeros(0, 4), pool[:0], EXACT).shape == (0, 3, len(SPREAD))

@@ -60,10 +60,10 @@ class TrackFitSettings(Settings):
     finder: ModelSettings
     tracks: Positive = 6
     """Fitted to each event."""
-    guesses: Positive = 32
-    """Drawn from what the finder thinks of the tracks; from each the fit is started with many slopes and places."""
-    passes: Positive = 2
-    """Of fit and judgement, each with the scores of the one before; in training it is one."""
+    guesses: Annotated[int, Field(ge=3)] = 96
+    """Drawn for each pass from what the finder thinks of the tracks; a third starts each round of the fit."""
+    passes: Positive = 3
+    """Of fit and judgement, each with the scores of the one before and with guesses of its own."""
     channels: Positive = 64
 
 

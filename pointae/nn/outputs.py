@@ -22,7 +22,7 @@ class Encoding:
         hit_features: (N, C), one vector a hit, or ``None`` where the encoder keeps none.
         tracks: where the events' tracks may be, or ``None`` where the encoder does not guess.
         alignment: (B, 3, 3), what each event's positions were multiplied with, or ``None``.
-        judged: (N,), logits of the hits being signal where the encoder itself judges them, or ``None``.
+        judged: (N, J), logits of the hits being signal where the encoder itself judges them, J times, or ``None``.
     """
 
     code: Tensor

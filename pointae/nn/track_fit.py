@@ -35,9 +35,9 @@ class TrackFitEncoder(nn.Module):
 
     A finder, a network that was trained before (``train.start``) and stays as it is, scores the hits and
     guesses the tracks; :func:`pointae.tracking.search.search` fits tracks to the likely hits; a network
-    reads, for each hit, how each fitted track explains it. In use this is done again, with what was read in
-    place of the finder's scores: better scores find tracks that were missed. One pass is trained, whose
-    scores (``judged``) are an auxiliary target. Linear in the hits, but for the finder.
+    reads, for each hit, how each fitted track explains it. This is done again, with what was read in place
+    of the finder's scores and other guesses: better scores find tracks that were missed. The scores of every
+    pass (``judged``) are auxiliary targets. Linear in the hits, but for the finder.
 
     Args:
         settings: the finder, number of tracks, guesses and passes, width.
@@ -81,13 +81,14 @@ class TrackFitEncoder(nn.Module):
             h = features.new_zeros(0, self.hit_channels)
             return Encoding(self.to_code(pooled(h, hits)), h)
         padding = Padding(hits)
-        guesses = from_unit(encoding.tracks.sample(self.guesses).float())
-        light = light_hits(padding.pad(hits.coords))
-        for _ in range(1 if self.training else self.passes):
-            pairs, tracks = self._fit(light, padding.pad(logits[:, None])[..., 0], padding, guesses)
+        light, guesses = light_hits(padding.pad(hits.coords)), self._guesses(encoding)
+        found, judged = None, [logits]
+        for own in guesses:
+            found, gains, pairs = self._fit(light, padding, judged[-1], own, found)
+            tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
             h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
-            logits = self.judge(h)[:, 0].float()
-        return Encoding(self.to_code(pooled(h, hits)), h, judged=logits)
+            judged.append(self.judge(h)[:, 0].float())
+        return Encoding(self.to_code(pooled(h, hits)), h, judged=torch.stack(judged[1:], 1))
 
     @torch.no_grad()
     def _find(self, hits: HitBatch) -> tuple[Encoding, Tensor]:
@@ -96,13 +97,21 @@ class TrackFitEncoder(nn.Module):
         z = self.finder.latent(encoding.code).z
         return encoding, self.finder.decoder(z, encoding.hit_features, hits).hit_logits(hits).float()
 
+    def _guesses(self, encoding: Encoding) -> list[Tensor]:
+        """Rough hypotheses (B, P, 5), others for each pass."""
+        assert encoding.tracks is not None
+        drawn = from_unit(encoding.tracks.sample(self.passes * self.guesses).float())
+        return [drawn[:, turn :: self.passes] for turn in range(self.passes)]
+
     @torch.no_grad()
-    def _fit(self, light: LightHits, logits: Tensor, padding: Padding, guesses: Tensor) -> tuple[Tensor, Tensor]:
-        """How the tracks fitted to the likely hits explain each, (B, L, K, F), and these tracks, (B, K, 6)."""
+    def _fit(
+        self, light: LightHits, padding: Padding, logits: Tensor, guesses: Tensor, known: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Tracks (B, K, 5) fitted to the likely hits, their support (B, K), and how they explain all, (B, L, K, F)."""
         with torch.autocast(logits.device.type, enabled=False):
-            weights = padding.pad(padding.unpad(fit_weights(logits)[..., None]))[..., 0]  # 0 where there is no hit
-            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks)
-            return pair_features(light, found), torch.cat([to_unit(found), gains[..., None].log1p()], -1)
+            weights = padding.pad(fit_weights(logits)[:, None])[..., 0]
+            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks, known)
+            return found, gains, pair_features(light, found)
 
 
 class TrackReader(nn.Module):
@@ -155,9 +164,15 @@ def pair_features(hits: LightHits, hypotheses: Tensor) -> Tensor:
     return torch.stack(features, -1).clamp(-4, 4).transpose(1, 2)
 
 
-def _in_pieces(hits: LightHits, weights: Tensor, guesses: Tensor, tracks: int) -> tuple[Tensor, Tensor]:
+def _in_pieces(
+    hits: LightHits, weights: Tensor, guesses: Tensor, tracks: int, known: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The search, a few events at a time."""
-    pieces = (slice(start, start + _AT_ONCE) for start in range(0, len(weights), _AT_ONCE))
-    found = [search(hits.events(piece), weights[piece], guesses[piece], tracks) for piece in pieces]
-    hypotheses, gains = (torch.cat(values) for values in zip(*found, strict=True))
-    return hypotheses, gains
+
+    def fitted(start: int) -> tuple[Tensor, Tensor]:
+        piece = slice(start, start + _AT_ONCE)
+        before = None if known is None else known[piece]
+        return search(hits.events(piece), weights[piece], guesses[piece], tracks, before)
+
+    found, gains = zip(*map(fitted, range(0, len(weights), _AT_ONCE)), strict=True)
+    return torch.cat(found), torch.cat(gains)

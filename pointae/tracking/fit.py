@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pointae.tracking.hypotheses import CENTRE, SPREAD
+from pointae.tracking.loops import group_coefficients, loops_for, stacked
 from pointae.tracking.paths import LightHits, Paths, derivatives, emission, trace
 
 
@@ -53,7 +55,12 @@ def odds(paths: Paths, scale: Scale) -> Tensor:
 
 def explained(hits: LightHits, hypotheses: Tensor, scale: Scale) -> Tensor:
     """(B, K, L): odds of light to noise of each hit under each hypothesis (B, K, 5)."""
-    return odds(trace(hits, emission(hypotheses), scale.wide), scale).sum(-1)
+    loops = loops_for(hypotheses)
+    if loops is None:
+        return odds(trace(hits, emission(hypotheses), scale.wide), scale).sum(-1)
+    light = hypotheses.new_empty(*hypotheses.shape[:2], hits.x.shape[1])
+    loops.explained(stacked(hits), hypotheses.numpy(), *_settings(scale), light.numpy())
+    return light
 
 
 def best(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, number: int) -> Tensor:
@@ -72,6 +79,13 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
         scale: how sharply arrivals are compared.
         together: the hypotheses of an event share each hit, instead of each taking all of it.
     """
+    loops = loops_for(hypotheses)
+    if loops is not None:
+        light = explained(hits, hypotheses, scale).sum(1) if together else weights
+        moved, limits = torch.empty_like(hypotheses), (np.array(_PRIOR_SPREAD), _DAMPING, _LARGEST_STEP)
+        arrays = (stacked(hits), weights.numpy(), hypotheses.numpy())
+        loops.gauss_newton(*arrays, *_settings(scale), together, light.numpy(), *limits, moved.numpy())
+        return moved
     source = emission(hypotheses)
     paths = trace(hits, source, scale.wide)
     share = odds(paths, scale)
@@ -99,6 +113,11 @@ def apart(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, nu
     Greedy: the best first, then the one that explains most of what is left.
     """
     light = explained(hits, hypotheses, scale)  # (B, K, L)
+    loops = loops_for(hypotheses)
+    if loops is not None:
+        rows, added = np.empty((len(light), number), np.int64), np.empty((len(light), number), np.float32)
+        loops.apart(light.numpy(), weights.numpy(), number, rows, added)
+        return _rows_at(hypotheses, torch.from_numpy(rows)), torch.from_numpy(added)
     taken = torch.zeros_like(light[:, :1])
     chosen, gains = [], []
     for _ in range(number):
@@ -108,6 +127,11 @@ def apart(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, nu
         gains.append(most.values)
         taken = taken + light.gather(1, most.indices[:, None, None].expand(-1, -1, light.shape[2]))
     return _rows_at(hypotheses, torch.stack(chosen, 1)), torch.stack(gains, 1)
+
+
+def _settings(scale: Scale) -> tuple[np.ndarray, bool, np.ndarray]:
+    """A scale and the light's dispersion, for the compiled loops."""
+    return np.array([scale.time, scale.index, scale.odds], np.float32), scale.wide, group_coefficients()
 
 
 def _rows_at(hypotheses: Tensor, rows: Tensor) -> Tensor:

@@ -12,21 +12,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointae.simulate import module as m
+from pointae.tracking.loops import group_coefficients, loops_for, stacked
 from pointae.tracking.paths import INDEX_RANGE, MEAN_INDEX, LightHits, emission, group_index
 
 _SLOPES = 17
 _STEEPEST = 0.6
-_BINS, _BIN = 24, 30.0
+BINS, BIN = 24, 30.0
 """Votes for x: number and width in mm; they reach over the plate's sides by one bin."""
-_EDGE = _BINS * _BIN / 2
-_MISS, _COLOUR, _EARLY = 0.015, 0.03, 0.01
+EDGE = BINS * BIN / 2
+MISS, COLOUR, EARLY = 0.015, 0.03, 0.01
 """Tolerances: of the index, of the light's own spread, of the share by which light came too early for its path."""
-_FIRST, _SECOND = -0.019, 0.021
+FIRST, SECOND = -0.019, 0.021
 """Two colours between which the one that fits is found by a straight line."""
 
 
 def starts(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> Tensor:
-    """Hypotheses (B, number, 5) that most weight of hits agrees on.
+    """Hypotheses (B, number, 5) that most weight of hits agrees on, each a peak among its neighbours.
 
     Args:
         hits: L of each event.
@@ -38,16 +39,25 @@ def starts(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> Te
     grid = guesses[:, :, None].repeat(1, 1, _SLOPES, 1)  # (B, P, S, 5)
     grid[..., 2] = slopes
     grid[..., 0] = 0
-    votes = _votes(hits, weights, grid.flatten(1, 2))
-    votes = F.avg_pool1d(votes, 3, 1, 1, count_include_pad=True) * 1.5 + votes / 2
-    flat = votes.flatten(1).topk(number, 1).indices
-    found = grid.flatten(1, 2).gather(1, (flat // _BINS)[..., None].expand(-1, -1, 5))
-    found[..., 0] = (flat % _BINS + 0.5) * _BIN - _EDGE
+    grid = grid.flatten(1, 2)
+    counted = votes(hits, weights, grid)
+    smooth = F.avg_pool1d(counted, 3, 1, 1, count_include_pad=True) * 1.5 + counted / 2
+    planes = smooth.view(-1, 1, _SLOPES, BINS)
+    # Of a strong track's starts the best of each neighbourhood is enough: the others' place is for weaker tracks.
+    peaks = torch.where(F.max_pool2d(planes, 3, 1, 1) == planes, planes, 0).view(len(smooth), -1)
+    flat = peaks.topk(min(number, peaks.shape[1]), 1).indices
+    found = grid.gather(1, (flat // BINS)[..., None].expand(-1, -1, 5))
+    found[..., 0] = (flat % BINS + 0.5) * BIN - EDGE
     return found
 
 
-def _votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
+def votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
     """(B, G, bins) weight of hits that agree with hypotheses (B, G, 5) on where in x the track was."""
+    loops = loops_for(weights)
+    if loops is not None:
+        counted = grid.new_zeros(*grid.shape[:2], BINS)
+        loops.votes(stacked(hits), weights.numpy(), grid.numpy(), group_coefficients(), counted.numpy())
+        return counted
     x, time, cosine, sine, block = (value[:, None] for value in vars(hits).values())  # (B, 1, L)
     source = emission(grid)
     y, start, inverse_beta, dx, dy, dz = (
@@ -55,33 +65,33 @@ def _votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
     )  # (B, G, 1)
     inverse_beta = inverse_beta.clamp(min=1.0)
     reach = (time - start).clamp(min=0.1) * m.SPEED_OF_LIGHT  # times the group index: the length
-    votes = grid.new_zeros(*grid.shape[:2], _BINS)
+    counted = grid.new_zeros(*grid.shape[:2], BINS)
     for up, climb in ((1, m.BEVEL_BASE - y), (-1, m.BEVEL_BASE + m.PLATE_HEIGHT + y)):
         straight = (climb / cosine + block) / reach  # (B, G, L)
         steep = up * dy * cosine + dz * sine
         for side in (1, -1):
             first, second = (
-                _aim(torch.full_like(straight, colour), straight, steep, side, dx, inverse_beta)[0]
-                for colour in (_FIRST, _SECOND)
+                aim(torch.full_like(straight, colour), straight, steep, side, dx, inverse_beta)[0]
+                for colour in (FIRST, SECOND)
             )
             rise = second - first
             rise = torch.where(rise.abs() < 1e-3, torch.full_like(rise, 1e-3), rise)
-            excess = (_FIRST - first * ((_SECOND - _FIRST) / rise)).clamp(*INDEX_RANGE)
-            miss, kx, group = _aim(excess, straight, steep, side, dx, inverse_beta)
+            excess = (FIRST - first * ((SECOND - FIRST) / rise)).clamp(*INDEX_RANGE)
+            miss, kx, group = aim(excess, straight, steep, side, dx, inverse_beta)
             early = (straight * group - 1).clamp(min=0)
-            chance = (miss / _MISS).square() + (excess / _COLOUR).square() + (early / _EARLY).square()
+            chance = (miss / MISS).square() + (excess / COLOUR).square() + (early / EARLY).square()
             weight = (chance * -0.5).exp_() * weights[:, None]
             across = kx * reach / group
             for place in (x, m.PLATE_WIDTH - x):
                 at = (place - across + m.PLATE_WIDTH) % (2 * m.PLATE_WIDTH) - m.PLATE_WIDTH
                 # The track's middle is half a plate's depth after its entry.
-                cell = ((at - source.x[..., 0] + _EDGE) * (1 / _BIN)).floor()
-                inside = (cell >= 0) & (cell < _BINS)
-                votes.scatter_add_(2, cell.clamp_(0, _BINS - 1).long(), weight * inside)
-    return votes
+                cell = ((at - source.x[..., 0] + EDGE) * (1 / BIN)).floor()
+                inside = (cell >= 0) & (cell < BINS)
+                counted.scatter_add_(2, cell.clamp_(0, BINS - 1).long(), weight * inside)
+    return counted
 
 
-def _aim(
+def aim(
     excess: Tensor, straight: Tensor, steep: Tensor, side: int, dx: Tensor, inverse_beta: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For light of a colour: its index less the one that its angle demands, its direction in x, its group index."""

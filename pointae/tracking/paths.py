@@ -22,9 +22,9 @@ MEAN_INDEX = 1.4889
 INDEX_RANGE = (-0.034, 0.062)
 """Detected light's indices about the mean."""
 _EMISSION = m.PLATE_DEPTH / 2
-_TYPICAL_GROUP_INDEX = 1.5625
+TYPICAL_GROUP_INDEX = 1.5625
 _ROUND = 2 * m.PLATE_WIDTH
-_LEAST_COSINE = 0.3
+LEAST_COSINE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +142,7 @@ def trace(hits: LightHits, source: Emission, wide: bool) -> Paths:
     climb = torch.where(up > 0, m.BEVEL_BASE - source.y, m.BEVEL_BASE + m.PLATE_HEIGHT + source.y)
     along = climb / cosine + block  # (B, K, L, 2)
     steep = up * source.dy * cosine + source.dz * sine
-    reach = flight.clamp(min=0) * (m.SPEED_OF_LIGHT / _TYPICAL_GROUP_INDEX)
+    reach = flight.clamp(min=0) * (m.SPEED_OF_LIGHT / TYPICAL_GROUP_INDEX)
     across = (reach.square() - along.square()).clamp(min=1.0).sqrt()
     ways = []
     for first in (x - source.x, m.PLATE_WIDTH - x - source.x):
@@ -154,7 +154,7 @@ def trace(hits: LightHits, source: Emission, wide: bool) -> Paths:
     along, steep, up = (value.repeat(1, 1, 1, len(ways)) for value in (along, steep, up.expand(1, 1, 1, 2)))
     inverse = (offset.square() + along.square()).rsqrt()
     kx, kl = offset * inverse, along * inverse
-    cherenkov = (kx * source.dx + kl * steep).clamp(min=_LEAST_COSINE)
+    cherenkov = (kx * source.dx + kl * steep).clamp(min=LEAST_COSINE)
     excess = source.inverse_beta / cherenkov - MEAN_INDEX
     length = 1 / inverse
     late = flight - group_index(excess) * length / m.SPEED_OF_LIGHT
@@ -197,18 +197,18 @@ def derivatives(paths: Paths, hits: LightHits, source: Emission) -> tuple[Tensor
 def group_index(excess: Tensor) -> Tensor:
     """Group index of light whose index is above the mean by ``excess``; constant beyond the detected colours."""
     e = excess.clamp(*INDEX_RANGE)
-    c = _group_coefficients()
+    c = dispersion_coefficients()
     return c[0] + e * (c[1] + e * (c[2] + e * (c[3] + e * c[4])))
 
 
 def _group_slope(excess: Tensor) -> Tensor:
-    c = _group_coefficients()
+    c = dispersion_coefficients()
     slope = c[1] + excess * (2 * c[2] + excess * (3 * c[3] + excess * 4 * c[4]))
     return slope * ((excess > INDEX_RANGE[0]) & (excess < INDEX_RANGE[1]))
 
 
 @cache
-def _group_coefficients() -> tuple[float, ...]:
+def dispersion_coefficients() -> tuple[float, ...]:
     """A polynomial of the fourth degree through the simulator's own table: right to 1e-3, 6 ps in 3 m."""
     table = light_table(torch.device("cpu"))
     index = table.low + table.step * torch.arange(len(table.columns), dtype=torch.float64)

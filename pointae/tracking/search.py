@@ -15,7 +15,8 @@ _FOR_VOTE, _FOR_FIT = 0.8, 1.2
 """Hits for each unit of weight."""
 _TEMPER = 0.4
 """Power of the odds that a hit is signal: its score and the fit rest on the same positions, so neither counts whole."""
-_STARTS, _PROMISING, _GOOD = 256, 96, 16
+_ROUNDS = 3
+_STARTS, _PROMISING, _GOOD = 512, 192, 32
 
 
 def fit_weights(logits: Tensor) -> Tensor:
@@ -23,29 +24,35 @@ def fit_weights(logits: Tensor) -> Tensor:
     return (_TEMPER * logits).sigmoid()
 
 
-def search(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def search(
+    hits: LightHits, weights: Tensor, guesses: Tensor, number: int, known: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hypotheses that explain an event's hits.
 
-    Two rounds: in the second, hits count by what the first left unexplained, so that weaker tracks are found
-    beside stronger ones, and a track that was missed has a second chance.
+    In the first round hits count by their weight, then by what the tracks found so far leave unexplained, so that
+    weaker tracks are found beside stronger ones. All that was found stays a candidate: a track that took another's
+    hits goes when that one comes.
 
     Args:
         hits: L hits of each of B events, in order of falling weight.
         weights: (B, L), of :func:`fit_weights`; 0 where there is no hit.
-        guesses: (B, P, 5), rough hypotheses.
+        guesses: (B, P, 5), rough hypotheses; each round starts from others.
         number: H, of tracks that are told apart.
+        known: (B, H', 5), hypotheses that were found before.
 
     Returns:
         Hypotheses (B, H, 5), the one that explains most first, and the support (B, H) that each adds.
     """
-    first = _one_round(hits, weights, guesses, number - number // 2)
     fitted, likely = _most_likely(hits, weights, _FOR_FIT, *_FITTING)
-    found = first
-    if number > 1:
-        left, remaining = reorder(hits, weights / (1 + explained(hits, first, EXACT).sum(1)))
-        found = torch.cat([first, _one_round(left, remaining, guesses, number // 2)], 1)
-        for _ in range(2):
+    left, remaining, found = hits, weights, guesses[:, :0]
+    pool = found if known is None else known
+    for turn in range(_ROUNDS):
+        pool = torch.cat([pool, found, _candidates(left, remaining, guesses[:, turn::_ROUNDS])], 1)
+        wanted = number if turn == _ROUNDS - 1 else -(-number // 2)
+        found, _ = apart(fitted, likely, pool, EXACT, wanted)
+        for _ in range(3):
             found = gauss_newton(fitted, likely, found, EXACT, together=True)
+        left, remaining = reorder(hits, weights / (1 + explained(hits, found, EXACT).sum(1)))
     return apart(fitted, likely, found, EXACT, number)
 
 
@@ -55,8 +62,8 @@ def reorder(hits: LightHits, weights: Tensor) -> tuple[LightHits, Tensor]:
     return LightHits(*(value.gather(1, order) for value in vars(hits).values())), weights.gather(1, order)
 
 
-def _one_round(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -> Tensor:
-    """(B, number, 5) from many starts, few survivors, from coarse to fine."""
+def _candidates(hits: LightHits, weights: Tensor, guesses: Tensor) -> Tensor:
+    """(B, H, 5) from many starts, few survivors, from coarse to fine."""
     voting, votes = _most_likely(hits, weights, _FOR_VOTE, *_VOTING)
     fitted, weights = _most_likely(hits, weights, _FOR_FIT, *_FITTING)
     found = starts(voting, votes, guesses, _STARTS)
@@ -67,11 +74,7 @@ def _one_round(hits: LightHits, weights: Tensor, guesses: Tensor, number: int) -
     found, _ = apart(fitted, weights, found, MIDDLE, _GOOD)
     for _ in range(2):
         found = gauss_newton(fitted, weights, found, FINE)
-    found = gauss_newton(fitted, weights, found, EXACT)
-    found, _ = apart(fitted, weights, found, EXACT, number)
-    for _ in range(3):
-        found = gauss_newton(fitted, weights, found, EXACT, together=True)
-    return found
+    return gauss_newton(fitted, weights, found, EXACT)
 
 
 def _most_likely(hits: LightHits, weights: Tensor, share: float, least: int, most: int) -> tuple[LightHits, Tensor]:

@@ -49,7 +49,7 @@ class Objective:
             guessed = track_loss(prediction.tracks, batch.tracks.event, true)
             parts["tracks"] = Part(guessed, self.settings.track_weight)
         if prediction.judged is not None and batch.hits.signal is not None:
-            signal = batch.hits.signal.to(prediction.judged.dtype)
+            signal = batch.hits.signal.to(prediction.judged.dtype)[:, None].expand_as(prediction.judged)
             parts["judged"] = Part(functional.binary_cross_entropy_with_logits(prediction.judged, signal), 1.0)
         if prediction.alignment is not None:
             parts["alignment"] = Part(alignment_error(prediction.alignment), self.settings.alignment_weight)
