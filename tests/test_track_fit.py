@@ -25,6 +25,7 @@ from pointae.nn.track_mixture import TrackMixture, track_loss
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.simulate.torch_detector import torch_truth
+from pointae.tracking.fit import EXACT, explained
 from pointae.tracking.hypotheses import from_unit, hypotheses_of, to_unit
 from pointae.training.objective import make_loss
 from pointae.training.session import start_parts
@@ -91,13 +92,13 @@ def test_the_objective_has_the_encoders_own_judgement(model):
     assert torch.allclose(part.raw, wanted, atol=1e-5)
 
 
-def test_a_second_pass_fits_with_the_scores_of_the_first(model, monkeypatch):
+def test_a_second_pass_fits_with_better_scores_and_new_guesses(model, monkeypatch):
     hits = events(3)
     encoder = model.encoder
     passes = []
 
     def fit(light, padding, scores, guesses, known):
-        passes.append((scores, guesses, known, original(light, padding, scores, guesses, known)))
+        passes.append((light, scores, guesses, known, original(light, padding, scores, guesses, known)))
         return passes[-1][-1]
 
     original = encoder._fit
@@ -105,18 +106,25 @@ def test_a_second_pass_fits_with_the_scores_of_the_first(model, monkeypatch):
     with torch.no_grad():
         twice = encoder(hits)
         found, scores = encoder._find(hits)
-        (first_scores, first_guesses, nothing, first), (second_scores, second_guesses, known, second) = passes
+        (light, first_scores, first_guesses, nothing, first), (_, second_scores, second_guesses, known, second) = passes
         # The features that the reader sees stay the finder's, its score among them.
         features = torch.cat([found.hit_features, scores[:, None]], 1)
         padding = Padding(hits)
         tracks = torch.cat([to_unit(second[0]), second[1][..., None].log1p()], -1)
         h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), second[2], tracks)))
+        expected, guesses = twice.judged[:, 0].clone(), []
+        for strongest in (1, 2):
+            odds = padding.unpad(explained(light, first[0], EXACT)[:, :strongest].sum(1)[..., None])[:, 0]
+            beside, again = encoder._find(hits.select(odds < 1))
+            expected[odds < 1] = expected[odds < 1].maximum(again)
+            guesses.append(from_unit(beside.tracks.sample(encoder.guesses // 2).float()))
     assert torch.allclose(first_scores, scores)
     assert nothing is None
-    assert torch.equal(second_scores, twice.judged[:, 0])
+    assert torch.equal(first_guesses, from_unit(found.tracks.sample(encoder.guesses).float()))
     assert torch.equal(known, first[0])
-    drawn = from_unit(found.tracks.sample(2 * encoder.guesses).float())
-    assert torch.equal(torch.stack([first_guesses, second_guesses], 2).flatten(1, 2), drawn)
+    assert torch.allclose(second_scores, expected)
+    assert not torch.allclose(second_scores, twice.judged[:, 0])
+    assert torch.allclose(second_guesses, torch.stack(guesses, 2).flatten(1, 2))
     assert torch.allclose(twice.hit_features, h, atol=1e-4)
     assert torch.allclose(twice.judged[:, 1], encoder.judge(h)[:, 0], atol=1e-4)
 

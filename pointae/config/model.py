@@ -62,7 +62,7 @@ class TrackFitSettings(Settings):
     """Fitted to each event."""
     guesses: Annotated[int, Field(ge=3)] = 96
     """Drawn for each pass from what the finder thinks of the tracks; a third starts each round of the fit."""
-    passes: Positive = 3
+    passes: Positive = 4
     """Of fit and judgement, each with the scores of the one before and with guesses of its own."""
     channels: Positive = 64
 

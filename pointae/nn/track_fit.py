@@ -14,7 +14,7 @@ from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
 from pointae.nn.track_mixture import refuse_other_grids
-from pointae.tracking.fit import COARSE, EXACT, FINE
+from pointae.tracking.fit import COARSE, EXACT, FINE, explained
 from pointae.tracking.hypotheses import from_unit, to_unit
 from pointae.tracking.paths import LightHits, emission, light_hits, trace
 from pointae.tracking.search import fit_weights, reorder, search
@@ -26,6 +26,8 @@ _FURTHEST = 20.0
 """Half squared standard deviations beyond which it does not matter how far a hit is from a track."""
 _LENGTH = 3000.0
 """mm, a usual path."""
+_SET_ASIDE = (1, 2)
+"""Of the strongest tracks, before the finder looks again."""
 _AT_ONCE = 8
 """Events fitted together: their arrays stay in the processor's cache."""
 
@@ -36,8 +38,9 @@ class TrackFitEncoder(nn.Module):
     A finder, a network that was trained before (``train.start``) and stays as it is, scores the hits and
     guesses the tracks; :func:`pointae.tracking.search.search` fits tracks to the likely hits; a network
     reads, for each hit, how each fitted track explains it. This is done again, with what was read in place
-    of the finder's scores and other guesses: better scores find tracks that were missed. The scores of every
-    pass (``judged``) are auxiliary targets. Linear in the hits, but for the finder.
+    of the finder's scores, and with what the finder sees in the hits that the strongest tracks leave: tracks
+    that were missed. The scores of every pass (``judged``) are auxiliary targets. Linear in the hits, but for
+    the finder.
 
     Args:
         settings: the finder, number of tracks, guesses and passes, width.
@@ -81,14 +84,16 @@ class TrackFitEncoder(nn.Module):
             h = features.new_zeros(0, self.hit_channels)
             return Encoding(self.to_code(pooled(h, hits)), h)
         padding = Padding(hits)
-        light, guesses = light_hits(padding.pad(hits.coords)), self._guesses(encoding)
-        found, judged = None, [logits]
-        for own in guesses:
-            found, gains, pairs = self._fit(light, padding, judged[-1], own, found)
+        light, guesses = light_hits(padding.pad(hits.coords)), from_unit(encoding.tracks.sample(self.guesses).float())
+        found, judged = None, []
+        for turn in range(self.passes):
+            if found is not None:
+                logits, guesses = self._look_beside(hits, padding, light, found, judged[-1], turn)
+            found, gains, pairs = self._fit(light, padding, logits, guesses, found)
             tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
             h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
             judged.append(self.judge(h)[:, 0].float())
-        return Encoding(self.to_code(pooled(h, hits)), h, judged=torch.stack(judged[1:], 1))
+        return Encoding(self.to_code(pooled(h, hits)), h, judged=torch.stack(judged, 1))
 
     @torch.no_grad()
     def _find(self, hits: HitBatch) -> tuple[Encoding, Tensor]:
@@ -97,11 +102,27 @@ class TrackFitEncoder(nn.Module):
         z = self.finder.latent(encoding.code).z
         return encoding, self.finder.decoder(z, encoding.hit_features, hits).hit_logits(hits).float()
 
-    def _guesses(self, encoding: Encoding) -> list[Tensor]:
-        """Rough hypotheses (B, P, 5), others for each pass."""
-        assert encoding.tracks is not None
-        drawn = from_unit(encoding.tracks.sample(self.passes * self.guesses).float())
-        return [drawn[:, turn :: self.passes] for turn in range(self.passes)]
+    @torch.no_grad()
+    def _look_beside(
+        self, hits: HitBatch, padding: Padding, light: LightHits, found: Tensor, logits: Tensor, turn: int
+    ) -> tuple[Tensor, Tensor]:
+        """What the finder thinks of the hits that the strongest tracks (B, K, 5) do not explain.
+
+        With fewer tracks in the event it scores the others' hits better and guesses these tracks better.
+
+        Returns:
+            Logits (N,), the higher of ``logits`` and the finder's, and guesses (B, P, 5), others in each turn.
+        """
+        others, logits = self.passes - 1, logits.detach().clone()
+        number, guesses = -(-self.guesses // len(_SET_ASIDE)), []
+        for strongest in _SET_ASIDE:
+            lit = padding.unpad(explained(light, found[:, :strongest], EXACT).sum(1)[..., None])[:, 0]
+            left = lit < 1  # noise is likelier
+            encoding, again = self._find(hits.select(left))
+            logits[left] = torch.maximum(logits[left], again)
+            if encoding.tracks is not None:
+                guesses.append(from_unit(encoding.tracks.sample(others * number).float())[:, turn - 1 :: others])
+        return logits, torch.stack(guesses, 2).flatten(1, 2) if len(guesses) == len(_SET_ASIDE) else found
 
     @torch.no_grad()
     def _fit(
