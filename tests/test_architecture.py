@@ -12,6 +12,7 @@ ROWS = [
     [
         "errors",
         "optional",
+        "threads",
         "environment",
         "storage",
         "terminal",

@@ -21,8 +21,8 @@ from pointae.nn.sparse.kernel_maps import KernelMap
 from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
 from pointae.nn.sparse.loops import LOOPS
 from pointae.nn.sparse.neighbours import matches, neighbour_pairs
-from pointae.nn.sparse.threads import side_by_side
 from pointae.optional import compiled_loops, is_installed
+from pointae.threads import side_by_side
 from pointae.voxels import Triple, VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
 
 needs_spconv = pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
@@ -337,7 +337,7 @@ def test_compiled_loops_give_the_same_numbers_whatever_the_threads(monkeypatch):
     try:
         torch.set_num_threads(1)
         alone = run("torch", voxels, (3, 3, 3), (2, 3, 2))
-        monkeypatch.setattr("pointae.nn.sparse.threads.WORTH", 1)  # also these few pairs are shared out
+        monkeypatch.setattr("pointae.threads.WORTH", 1)  # also these few pairs are shared out
         torch.set_num_threads(3)
         together = run("torch", voxels, (3, 3, 3), (2, 3, 2))
     finally:

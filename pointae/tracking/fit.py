@@ -7,13 +7,14 @@ likelier light makes the hit, summed over hits by their weight: a hit that no pa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pointae.tracking.hypotheses import CENTRE, SPREAD
-from pointae.tracking.loops import group_coefficients, loops_for, stacked
+from pointae.tracking.loops import by_event, group_coefficients, loops_for, stacked
 from pointae.tracking.paths import LightHits, Paths, derivatives, emission, trace
 
 
@@ -59,7 +60,8 @@ def explained(hits: LightHits, hypotheses: Tensor, scale: Scale) -> Tensor:
     if loops is None:
         return odds(trace(hits, emission(hypotheses), scale.wide), scale).sum(-1)
     light = hypotheses.new_empty(*hypotheses.shape[:2], hits.x.shape[1])
-    loops.explained(stacked(hits), hypotheses.numpy(), *_settings(scale), light.numpy())
+    arrays, settings = (stacked(hits), hypotheses.numpy(), light.numpy()), _settings(scale)
+    by_event(lambda e: loops.explained(arrays[0][e], arrays[1][e], *settings, arrays[2][e]), hypotheses)
     return light
 
 
@@ -81,11 +83,7 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
     """
     loops = loops_for(hypotheses)
     if loops is not None:
-        light = explained(hits, hypotheses, scale).sum(1) if together else weights
-        moved, limits = torch.empty_like(hypotheses), (np.array(_PRIOR_SPREAD), _DAMPING, _LARGEST_STEP)
-        arrays = (stacked(hits), weights.numpy(), hypotheses.numpy())
-        loops.gauss_newton(*arrays, *_settings(scale), together, light.numpy(), *limits, moved.numpy())
-        return moved
+        return _compiled_step(loops, hits, weights, hypotheses, scale, together)
     source = emission(hypotheses)
     paths = trace(hits, source, scale.wide)
     share = odds(paths, scale)
@@ -105,6 +103,22 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
     matrix = matrix + ridge[..., None, None] * torch.eye(len(SPREAD), device=matrix.device, dtype=matrix.dtype)
     step = -torch.linalg.solve(matrix, gradient[..., None])[..., 0]
     return hypotheses + step.clamp(-_LARGEST_STEP, _LARGEST_STEP) * spread
+
+
+def _compiled_step(
+    loops: Any, hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, together: bool
+) -> Tensor:
+    light = explained(hits, hypotheses, scale).sum(1) if together else weights  # else it is not read
+    settings, moved = (*_settings(scale), together), torch.empty_like(hypotheses)
+    limits = (np.array(_PRIOR_SPREAD), _DAMPING, _LARGEST_STEP)
+    own, *rows = (stacked(hits), *(value.numpy() for value in (weights, hypotheses, light, moved)))
+
+    def move(events: slice) -> None:
+        weight, at, lit, to = (row[events] for row in rows)
+        loops.gauss_newton(own[events], weight, at, *settings, lit, *limits, to)
+
+    by_event(move, hypotheses)
+    return moved
 
 
 def apart(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, number: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointae.simulate import module as m
-from pointae.tracking.loops import group_coefficients, loops_for, stacked
+from pointae.tracking.loops import by_event, group_coefficients, loops_for, stacked
 from pointae.tracking.paths import INDEX_RANGE, MEAN_INDEX, LightHits, emission, group_index
 
 _SLOPES = 17
@@ -56,7 +56,8 @@ def votes(hits: LightHits, weights: Tensor, grid: Tensor) -> Tensor:
     loops = loops_for(weights)
     if loops is not None:
         counted = grid.new_zeros(*grid.shape[:2], BINS)
-        loops.votes(stacked(hits), weights.numpy(), grid.numpy(), group_coefficients(), counted.numpy())
+        own, (weight, at, out) = stacked(hits), (value.numpy() for value in (weights, grid, counted))
+        by_event(lambda e: loops.votes(own[e], weight[e], at[e], group_coefficients(), out[e]), grid)
         return counted
     x, time, cosine, sine, block = (value[:, None] for value in vars(hits).values())  # (B, 1, L)
     source = emission(grid)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pointae.nn.sparse.convolve import Route
-from pointae.nn.sparse.threads import parts_of, side_by_side
+from pointae.threads import parts_of, side_by_side
 
 
 @dataclass(frozen=True, eq=False)

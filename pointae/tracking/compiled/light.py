@@ -69,7 +69,7 @@ def explained(hits, hypotheses, scale, wide, c, out):  # type: ignore[no-untyped
     """As :func:`pointae.tracking.fit.explained`.
 
     Args:
-        hits: (5, B, L), as the fields of ``LightHits``.
+        hits: (B, 5, L), as the fields of ``LightHits``.
         hypotheses: (B, K, 5).
         scale: (3,), time, index and odds of a ``Scale``; float32 as all.
         wide: 16 paths, not 8.
@@ -81,7 +81,7 @@ def explained(hits, hypotheses, scale, wide, c, out):  # type: ignore[no-untyped
     offsets = np.empty_like(off)
     whole, odds = np.empty(hits.shape[2], np.int32), np.empty(hits.shape[2], np.float32)
     for b in range(hypotheses.shape[0]):
-        own = hits[:, b].copy()
+        own = hits[b]
         for k in range(hypotheses.shape[1]):
             emission(hypotheses[b, k], source)
             ways(own, source, scale, wide, c, off, offsets)

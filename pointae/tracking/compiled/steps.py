@@ -160,7 +160,7 @@ def gauss_newton(hits, weights, hypotheses, scale, wide, c, together, light, spr
     total, of_way, share = np.empty(length, np.float32), np.empty(length, np.float32), np.empty((2, length), np.float32)
     matrix, gradient = np.empty((_NUMBERS, _NUMBERS)), np.empty(_NUMBERS)
     for b in range(hypotheses.shape[0]):
-        own = hits[:, b].copy()
+        own = hits[b]
         if together:
             total[:] = light[b]
         for k in range(hypotheses.shape[1]):

@@ -66,7 +66,7 @@ def votes(hits, weights, grid, c, out):  # type: ignore[no-untyped-def]
     """As :func:`pointae.tracking.hough.votes`.
 
     Args:
-        hits: (5, B, L).
+        hits: (B, 5, L).
         weights: (B, L).
         grid: (B, G, 5).
         c: (5,), coefficients of the group index.
@@ -81,7 +81,7 @@ def votes(hits, weights, grid, c, out):  # type: ignore[no-untyped-def]
     whole = np.empty(hits.shape[2], np.int32)
     narrow, edge = np.float32(1 / hough.BIN), np.float32(hough.EDGE)
     for b in range(grid.shape[0]):
-        own = hits[:, b].copy()
+        own = hits[b]
         for g in range(grid.shape[1]):
             emission(grid[b, g], source)
             for direction in range(4):

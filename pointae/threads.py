@@ -45,4 +45,4 @@ def side_by_side(work: Callable[[int], object], parts: int) -> None:
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads of this process: those of the one it was forked from are not in it."""
-    return ThreadPoolExecutor(threads, thread_name_prefix="sparse")
+    return ThreadPoolExecutor(threads, thread_name_prefix="loops")
