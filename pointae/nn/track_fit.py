@@ -28,7 +28,7 @@ _LENGTH = 3000.0
 """mm, a usual path."""
 _SET_ASIDE = (1, 2)
 """Of the strongest tracks, before the finder looks again."""
-_AT_ONCE = 8
+_AT_ONCE = 16
 """Events fitted together: their arrays stay in the processor's cache."""
 
 

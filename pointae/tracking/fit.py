@@ -130,7 +130,8 @@ def apart(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, nu
     loops = loops_for(hypotheses)
     if loops is not None:
         rows, added = np.empty((len(light), number), np.int64), np.empty((len(light), number), np.float32)
-        loops.apart(light.numpy(), weights.numpy(), number, rows, added)
+        arrays = (light.numpy(), weights.numpy())
+        by_event(lambda e: loops.apart(arrays[0][e], arrays[1][e], number, rows[e], added[e]), hypotheses)
         return _rows_at(hypotheses, torch.from_numpy(rows)), torch.from_numpy(added)
     taken = torch.zeros_like(light[:, :1])
     chosen, gains = [], []

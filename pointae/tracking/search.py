@@ -16,7 +16,7 @@ _FOR_VOTE, _FOR_FIT = 0.8, 1.2
 _TEMPER = 0.4
 """Power of the odds that a hit is signal: its score and the fit rest on the same positions, so neither counts whole."""
 _ROUNDS = 3
-_STARTS, _PROMISING, _GOOD = 512, 192, 32
+_STARTS, _PROMISING, _GOOD = 512, 96, 32
 
 
 def fit_weights(logits: Tensor) -> Tensor:
