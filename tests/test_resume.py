@@ -398,6 +398,15 @@ def test_settings_of_afterwards_may_change(tmp_path, whole):
 # ---- asked to stop or to wait --------------------------------------------------------------------------
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: what starts tests in the background may have told Python to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("kind", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
 def test_a_signal_waits_for_the_batch_and_the_run_can_go_on(tmp_path, whole, monkeypatch, capsys, kind, raised):
     steps, step = [], Stepper.step
@@ -421,6 +430,7 @@ def test_a_signal_waits_for_the_batch_and_the_run_can_go_on(tmp_path, whole, mon
     assert_same(resume_run(run.path), whole)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_stops_at_once(tmp_path):
     before = signal.getsignal(signal.SIGINT)
     with BatchGate(RunDirectory.create(tmp_path, "a")):
