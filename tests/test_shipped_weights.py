@@ -25,30 +25,19 @@ from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.storage import digest
 from pointae.trained import open_trained
-from pointae.training.session import train_run
 from pointae.training.shipping import ship_run
 
 ROOT = Path(__file__).parents[1]
 MOST_BYTES = 8_000_000
-SMALL = [
-    "data.events.train=32", "data.events.validation=40", "model.encoder.channels=16", "train.epochs=1",
-    "train.precision=fp32", "evaluate.pictures=0", "evaluate.retention=0.965",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> RunDirectory:
-    config = load_config("configs/torch/pointnet_point.yaml", SMALL)
-    return train_run(config, tmp_path_factory.mktemp("runs"), command="python tools/train.py x.yaml")
-
-
-@pytest.fixture(scope="module")
-def made(run, tmp_path_factory) -> Path:
+def made(calibrated_run, tmp_path_factory) -> Path:
     """A folder with shipped weights ``tiny``."""
     folder = tmp_path_factory.mktemp("made") / "weights"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shipped, "FOLDER", folder)
-        ship_run(run.path, "tiny", figures={"noise_removed": 0.5})
+        ship_run(calibrated_run.path, "tiny", figures={"noise_removed": 0.5})
     return folder
 
 
@@ -101,17 +90,17 @@ def test_shipped_weights_lie_beside_the_package():
 
 
 @pytest.mark.usefixtures("folder")
-def test_scores_and_decisions_are_those_of_the_run(run, hits):
-    ours, theirs = denoise(hits, "tiny"), denoise(hits, run.path)
+def test_scores_and_decisions_are_those_of_the_run(calibrated_run, hits):
+    ours, theirs = denoise(hits, "tiny"), denoise(hits, calibrated_run.path)
     assert torch.equal(ours.score, theirs.score)
     assert torch.equal(ours.kept, theirs.kept)
     assert torch.equal(denoise(hits, Denoiser.open("tiny")).score, ours.score)
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_card_says_what_the_run_says(run):
-    card, record = shipped.read_shipped("tiny"), run.record
-    assert card.config == load_config(run.config_path)
+def test_the_card_says_what_the_run_says(calibrated_run):
+    card, record = shipped.read_shipped("tiny"), calibrated_run.record
+    assert card.config == load_config(calibrated_run.config_path)
     assert card.training_command == "python tools/train.py x.yaml"
     assert (card.seeds, card.parameters, card.retention) == ([1], record["parameters"], 0.965)
     assert card.thresholds[0.965] == record["threshold"]
@@ -125,10 +114,10 @@ def test_the_card_says_what_the_run_says(run):
     assert card.licence == "MIT"
 
 
-def test_a_directory_comes_before_a_shipped_name(folder, run, tmp_path, monkeypatch):
+def test_a_directory_comes_before_a_shipped_name(folder, calibrated_run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert open_trained("tiny").source == folder / "tiny"
-    shutil.copytree(run.path, tmp_path / "tiny")
+    shutil.copytree(calibrated_run.path, tmp_path / "tiny")
     assert open_trained("tiny").source == Path("tiny")
 
 
@@ -252,9 +241,9 @@ def test_a_card_without_its_file_says_so(folder):
 # ---- shipping ------------------------------------------------------------------------------------------
 
 
-def test_the_tool_ships_and_tells_sizes(folder, run, tmp_path, capsys):
+def test_the_tool_ships_and_tells_sizes(folder, calibrated_run, tmp_path, capsys):
     (tmp_path / "figures.json").write_text('{"table": [1, 2.5]}')
-    tool("ship", run.path, "second", "--figures", tmp_path / "figures.json", "--description", "a second one")
+    tool("ship", calibrated_run.path, "second", "--figures", tmp_path / "figures.json", "--description", "a second one")
     said = capsys.readouterr().out
     card = json.loads((folder / "second.json").read_text())
     assert (card["figures"], card["description"]) == ({"table": [1, 2.5]}, "a second one")
@@ -272,8 +261,8 @@ def test_the_tool_ships_and_tells_sizes(folder, run, tmp_path, capsys):
         ({"thresholds": {}}, "keeps no thresholds by retention"),
     ],
 )
-def test_what_cannot_be_shipped_leaves_nothing(folder, run, tmp_path, record, told):
-    shutil.copytree(run.path, tmp_path / "copy")
+def test_what_cannot_be_shipped_leaves_nothing(folder, calibrated_run, tmp_path, record, told):
+    shutil.copytree(calibrated_run.path, tmp_path / "copy")
     RunDirectory(tmp_path / "copy").update_record(**record)
     with pytest.raises(CheckpointError, match=told):
         ship_run(tmp_path / "copy", "second")
@@ -281,19 +270,19 @@ def test_what_cannot_be_shipped_leaves_nothing(folder, run, tmp_path, record, to
 
 
 @pytest.mark.parametrize("name", ["../up", "Capital", "a.b", "", "two words", "line\n", "-x"])
-def test_a_name_stays_in_its_folder(folder, run, name):
+def test_a_name_stays_in_its_folder(folder, calibrated_run, name):
     with pytest.raises(UsageError, match="cannot name weights"):
-        ship_run(run.path, name)
+        ship_run(calibrated_run.path, name)
     assert shipped.shipped_names() == ["tiny"]
 
 
-def test_the_card_comes_last(folder, run, monkeypatch):
+def test_the_card_comes_last(folder, calibrated_run, monkeypatch):
     def full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(shipped, "write_json", full)
     with pytest.raises(OSError):
-        ship_run(run.path, "second")
+        ship_run(calibrated_run.path, "second")
     assert shipped.shipped_names() == ["tiny"]
 
 
@@ -301,14 +290,14 @@ def test_the_card_comes_last(folder, run, monkeypatch):
 
 
 @pytest.mark.usefixtures("folder")
-def test_retention_chooses_the_cut_of_a_file(run, hits, tmp_path):
+def test_retention_chooses_the_cut_of_a_file(calibrated_run, hits, tmp_path):
     write_hits(tmp_path / "hits.h5", hits)
     kept = {}
     for words in ([], ["--retention", "0.99"], ["--threshold", "0.25"]):
         out = tmp_path / "clean.h5"
         tool("denoise", "tiny", tmp_path / "hits.h5", "-o", out, *words)
         kept["".join(words)] = (read_attributes(out)["threshold"], int(read_hits(out).kept.sum()))
-    thresholds = {float(key): cut for key, cut in run.record["thresholds"].items()}
+    thresholds = {float(key): cut for key, cut in calibrated_run.record["thresholds"].items()}
     assert [cut for cut, _ in kept.values()] == [thresholds[0.965], thresholds[0.99], 0.25]
     assert kept["--retention0.99"][1] > kept[""][1]
     assert torch.equal(denoise(hits, "tiny", retention=0.99).kept, denoise(hits, "tiny").score >= thresholds[0.99])

@@ -9,23 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pointae.config_files import load_config
 from pointae.errors import CheckpointError, UsageError
 from pointae.inference import Denoiser
 from pointae.runs import RunDirectory
 from pointae.thresholds import RETENTIONS, threshold_at, thresholds_by_retention
-from pointae.training.session import resume_run, train_run
-
-SMALL = [
-    "data.events.train=32", "data.events.validation=40", "model.encoder.channels=16", "train.epochs=1",
-    "train.precision=fp32", "evaluate.pictures=0", "evaluate.retention=0.965",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> RunDirectory:
-    config = load_config("configs/torch/pointnet_point.yaml", SMALL)
-    return train_run(config, tmp_path_factory.mktemp("runs"), command="python tools/train.py x.yaml")
+from pointae.training.session import resume_run
 
 
 def test_thresholds_keep_what_they_say():
@@ -57,16 +45,16 @@ def test_more_retention_is_never_a_higher_threshold(retentions, cuts, one, other
             threshold_at(table, outside)
 
 
-def test_the_run_keeps_every_retention(run):
-    denoiser = Denoiser.open(run.path)
+def test_the_run_keeps_every_retention(calibrated_run):
+    denoiser = Denoiser.open(calibrated_run.path)
     assert set(denoiser.thresholds) == {*RETENTIONS, 0.965}
     assert denoiser.threshold == denoiser.at_retention(0.965).threshold
     assert denoiser.at_retention(0.99).threshold < denoiser.at_retention(0.9).threshold
 
 
-def test_an_older_run_says_what_to_do_and_resuming_does_it(run, tmp_path):
+def test_an_older_run_says_what_to_do_and_resuming_does_it(calibrated_run, tmp_path):
     path = tmp_path / "older"
-    shutil.copytree(run.path, path)
+    shutil.copytree(calibrated_run.path, path)
     record = json.loads((path / "run.json").read_text())
     thresholds = record.pop("thresholds")
     (path / "run.json").write_text(json.dumps(record))
