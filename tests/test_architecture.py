@@ -13,6 +13,7 @@ ROWS = [
         "errors",
         "optional",
         "threads",
+        "allocator",
         "environment",
         "storage",
         "terminal",

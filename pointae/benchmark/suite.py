@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.allocator import keep_freed_memory
 from pointae.benchmark.degradation import measure_degradation
 from pointae.benchmark.networks import measure_networks
 from pointae.benchmark.peaks import measure_memory
@@ -41,6 +42,7 @@ def run_parts(plan: Plan, names: Sequence[str]) -> tuple[Results, dict[str, Any]
         what was measured; the header: versions, threads, how quiet the machine was; and the ratios, which are also
         among the tables.
     """
+    keep_freed_memory()  # as a training does
     cores = pin(plan.threads)
     results, quiet = Results(), [quiet_share(plan.threads)]
     for name in names:

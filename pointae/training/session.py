@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from pointae.allocator import keep_freed_memory
 from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config, load_config
 from pointae.data.events import CHUNK, EventData
@@ -148,6 +149,7 @@ class _Parts:
 
 
 def _build(config: Config) -> _Parts:
+    keep_freed_memory()
     precision = choose_precision(config.train.device, config.train.precision)
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
