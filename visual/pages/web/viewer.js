@@ -14,6 +14,9 @@ const VIEWS = {
   "side": {eye: {x: 0, y: -2, z: 0}, up: {x: 0, y: 0, z: 1}, projection: {type: "orthographic"}},
 };
 
+// Width by height of a plot that the box fits at these distances.
+const WIDE = 1.55;
+
 function element(tag, content, attributes) {
   const made = Object.assign(document.createElement(tag), attributes || {});
   for (const part of [].concat(content || [])) made.append(part);
@@ -53,7 +56,14 @@ class Viewer {
     return this.redraw();
   }
 
-  look(view) { return Plotly.relayout(this.plot, {"scene.camera": VIEWS[view]}); }
+  look(view) { return Plotly.relayout(this.plot, {"scene.camera": this.camera(view)}); }
+
+  // A view from as far as the plot needs: of a narrow one both sides of the box would be cut off.
+  camera(view) {
+    const shape = this.plot.clientWidth / this.plot.clientHeight || WIDE, far = Math.max(1, WIDE / shape);
+    const eye = Object.fromEntries(Object.entries(VIEWS[view].eye).map(([axis, place]) => [axis, far * place]));
+    return {...VIEWS[view], eye};
+  }
 
   // ---- thresholds: the slider is even in logits, where scores are shares -----------------------------
 
@@ -143,7 +153,7 @@ class Viewer {
       showlegend: false, hoverlabel: {align: "left"}, uirevision: "same",
       scene: {xaxis: side(t), yaxis: side(x), zaxis: side(y), aspectmode: "manual", uirevision: "same",
               aspectratio: {x: t.edge, y: x.edge, z: y.edge}, dragmode: "turntable",
-              camera: this.plot.layout ? this.plot.layout.scene.camera : VIEWS["3D"]},
+              camera: this.plot.layout ? this.plot.layout.scene.camera : this.camera("3D")},
     };
     // What is drawn last lies on top: the first of the list.
     const traces = Object.entries(layers).map(([name, layer]) => this.trace(name, layer, scene, paint)).reverse();
@@ -288,10 +298,11 @@ class Viewer {
     if (this.scenes.length > 1) {
       this.chooser = element("select", this.scenes.map((scene, i) => new Option(scene.title, i)), {title: "event"});
       this.chooser.onchange = () => this.show(Number(this.chooser.value));
-      bar.push(button("\u25c0", "previous event (left arrow)", () => this.show(this.current - 1)), this.chooser,
-               button("\u25b6", "next event (right arrow)", () => this.show(this.current + 1)));
+      const back = button("\u25c0", "previous event (left arrow)", () => this.show(this.current - 1));
+      const on = button("\u25b6", "next event (right arrow)", () => this.show(this.current + 1));
+      bar.push(element("div", [back, this.chooser, on], {className: "group"}));
     }
-    bar.push(...views);
+    bar.push(element("div", views, {className: "group"}));
     this.plot = element("div", [], {className: "plot"});
     this.layerList = element("div", [], {className: "layers"});
     this.key = element("div", [], {className: "key"});
