@@ -34,6 +34,11 @@ class View:
     up: tuple[float, float, float]
     along: int | None = None
 
+    @property
+    def aside(self) -> NDArray[np.float64]:
+        """Where one looks at, from the centre of the box; across the whole width there is no room for more."""
+        return ASIDE if self.along in (None, 1) else np.zeros(3)
+
     def directions(self, turn: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """``front`` and ``up`` as unit vectors across each other, turned by degrees about the upright axis."""
         front = np.array(self.front) / np.linalg.norm(self.front)

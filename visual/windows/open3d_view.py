@@ -17,13 +17,13 @@ from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import rgb
 from visual.pictures.moving import write_pixels
-from visual.scene.drawing import ASIDE, VIEWS, Drawing, View, drawing_of, turning_step
+from visual.scene.drawing import VIEWS, Drawing, View, drawing_of, turning_step
 from visual.scene.layers import Layer, Scene
 from visual.scene.look import Look
 from visual.scene.source import EventSource
 from visual.windows.controller import Controller
 from visual.windows.display import NO_OPENGL, display_problem
-from visual.windows.frame import frame_of
+from visual.windows.frame import behind, frame_of
 from visual.windows.open3d_marks import Mark, Marks, slider_value
 
 _KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for key in "[]-="}
@@ -35,6 +35,8 @@ _NEAR, _FAR = 0.1, 100.0
 """From the eye; Open3D's own would cut off the texts, which are nearer than any hit."""
 _SOME, _MANY = 500, 20_000
 """Hits from which on they are drawn smaller."""
+_RINGED = 2_000
+"""Hits of a layer of rings that get one: more would run into each other."""
 _STILL = 3.0
 """Pixels that the mouse may move between press and release of a click."""
 
@@ -98,6 +100,8 @@ class Canvas:
         self.clouds: dict[str, Any] = {}
         self._drawn: list[Any] = []
         self._scene: Scene | None = None
+        self._along: int | None = None
+        self._turned = (False, False)
         self._step = 1
         self._marks: list[Mark] = []
         self._maker = Marks(self.open3d)
@@ -115,13 +119,17 @@ class Canvas:
             self.window.remove_geometry(geometry, reset_bounding_box=False)
         self._scene = scene = drawing.scene
         self._step = turning_step(scene) if few else 1
-        frame = frame_of(scene, drawing.view.along)
+        self._along, self._turned = drawing.view.along, (False, False)
+        frame = frame_of(scene, self._along)
         # Of hits in one cell the last is seen: the legend's first.
         shown = [layer for layer in reversed(scene.layers) if len(layer.pos)]
         self.clouds = {layer.name: self._cloud(scene, layer) for layer in shown}
         self._marks = self._maker.of(drawing, frame)
-        box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
-        self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
+        # This window knows one size and dots only: a layer whose hits others hide is told by its rings.
+        ringed = [layer for layer in shown if layer.style.symbol == "ring" and len(layer.pos) <= _RINGED]
+        self._marks += [self._maker.rings(layer, scene.in_box(layer.pos)) for layer in ringed]
+        box, self._grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
+        self._drawn = [box, self._grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
         hits = sum(len(layer.pos) for layer in scene.layers)
         # One size for all layers: this window knows no other.
         self.window.get_render_option().point_size = 7.0 if hits < _SOME else 4.5 if hits < _MANY else 2.0
@@ -138,7 +146,7 @@ class Canvas:
         front, up = view.directions(turn)
         degrees = _FIELD_OF_VIEW if view.along is None else _NEARLY_PARALLEL
         low, high = self._drawn[0].get_min_bound(), self._drawn[0].get_max_bound()
-        control.set_lookat((low + high) / 2 + (ASIDE if view.along is None else 0.0))
+        control.set_lookat((low + high) / 2 + view.aside)
         control.set_front(front)
         control.set_up(up)
         control.set_zoom(_ZOOM if view.along is None else _ZOOM_ALONG)
@@ -178,10 +186,23 @@ class Canvas:
         if self._camera is not None and np.array_equal(now, self._camera):
             return False
         self._camera = now
+        self._turn_frame(-camera.extrinsic[2, :3])
         for mark in self._marks:
             mark.face(camera)
             self.window.update_geometry(mark.mesh)
         return True
+
+    def _turn_frame(self, front: NDArray) -> None:
+        """Put numbers and grid where they belong for a viewer in front."""
+        if self._scene is None or self._turned == (turned := behind(front, self._along)):
+            return
+        self._turned = turned
+        frame = frame_of(self._scene, self._along, turned)
+        # The numbers are the first marks, in the order of the frame.
+        for mark, anchor in zip(self._marks, frame.anchors, strict=False):
+            mark.anchor = anchor
+        self._grid.points = self._lines(frame.grid, "#E4E4E4").points
+        self.window.update_geometry(self._grid)
 
     def _cloud(self, scene: Scene, layer: Layer) -> Any:
         vectors = self.open3d.utility.Vector3dVector

@@ -187,18 +187,19 @@ class Viewer {
       return {color: hits.map(([layer, i]) => layer.colours ? layer.colours[i] : layer.colour)};
     }
     if (this.colour === "layer") return {color: paint(`--c${style.colour.slice(1)}`) || style.colour};
-    const values = hits.map(([layer, i]) => this.colour === "time" ? layer.t[i] : (layer.values[this.colour] || [])[i]);
+    const t = this.scenes[this.current].axes[2];
+    const values = hits.map(([layer, i]) => this.colour === "time" ? layer.t[i] / t.factor : (layer.values[this.colour] || [])[i]);
     const grey = paint("--soft");
     if (this.colour === "truth") return {color: hits.map(([layer, i]) => (layer.values.signal || [])[i] ? TRACKS[0] : grey)};
     if (this.colour === "track") return {color: values.map(v => v >= 0 ? TRACKS[v % TRACKS.length] : grey)};
     const [low, high] = this.scale();
     return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: "Viridis", cmin: low, cmax: high,
-            showscale: true, colorbar: {title: {text: this.colour}, thickness: 12, len: 0.6, x: 1}};
+            showscale: true, colorbar: {title: {text: this.colour === "time" ? t.label : this.colour}, thickness: 12, len: 0.6, x: 1}};
   }
 
   scale() {
     const t = this.scenes[this.current].axes[2];
-    if (this.colour === "time") return [t.low, t.high];
+    if (this.colour === "time") return [t.low / t.factor, t.high / t.factor];
     if (this.colour === "score" && this.ends() && this.shares) return [0, 1];
     let low = Infinity, high = -Infinity;
     for (const layer of this.scenes.flatMap(scene => scene.layers)) {
