@@ -126,6 +126,27 @@ def test_what_the_oracle_keeps_is_seen_around_hits_that_are_kept_in_open3d():
 
 @pytest.mark.display
 @needs_screen
+def test_hits_in_one_cell_have_the_colour_of_the_first_layer_in_open3d():
+    hits = some_hits()
+    source = EventSource(hits, stages={"full pattern": hits.replace(kept=None), "smeared": hits.replace(kept=None)})
+    canvas = open3d_view.Canvas(visible=False)
+    whole = source.scene(0)
+    canvas.draw(drawing_of(whole))
+    colours = {}
+    for layer in whole.layers[:4]:
+        for place, colour in zip(layer.pos, np.asarray(canvas.clouds[layer.name].colors), strict=True):
+            colours[tuple(place)] = colour
+    assert len(np.unique(list(colours.values()), axis=0)) == 4
+    pattern = next(layer for layer in whole.layers if layer.name == "full pattern")
+    for place, colour in zip(pattern.pos, np.asarray(canvas.clouds["full pattern"].colors), strict=True):
+        assert np.allclose(colour, colours[tuple(place)])
+    canvas.draw(drawing_of(whole.only(["smeared", "full pattern"])))
+    assert np.allclose(canvas.clouds["full pattern"].colors, canvas.clouds["smeared"].colors)
+    canvas.window.destroy_window()
+
+
+@pytest.mark.display
+@needs_screen
 def test_keys_of_pyvista_do_what_they_are_told_to_and_nothing_else():
     controller = Controller(some_source())
     window = pyvista_view.Window(controller)

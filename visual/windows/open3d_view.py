@@ -121,8 +121,7 @@ class Canvas:
         self._step = turning_step(scene) if few else 1
         self._along, self._turned = drawing.view.along, (False, False)
         frame = frame_of(scene, self._along)
-        # Of hits in one cell the last is seen: the legend's first.
-        shown = [layer for layer in reversed(scene.layers) if len(layer.pos)]
+        shown = [layer for layer in scene.layers if len(layer.pos)]
         self.clouds = {layer.name: self._cloud(scene, layer) for layer in shown}
         self._marks = self._maker.of(drawing, frame)
         # This window knows one size and dots only: a layer whose hits others hide is told by its rings.
@@ -131,6 +130,8 @@ class Canvas:
         box, self._grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
         self._drawn = [box, self._grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
         hits = sum(len(layer.pos) for layer in scene.layers)
+        if 0 < hits < _MANY:
+            self._share_colours()
         # One size for all layers: this window knows no other.
         self.window.get_render_option().point_size = 7.0 if hits < _SOME else 4.5 if hits < _MANY else 2.0
         for i, geometry in enumerate(self._drawn):
@@ -212,6 +213,17 @@ class Canvas:
             return cloud
         # This window knows no transparency: as the colour would look on white.
         return cloud.paint_uniform_color(1 - layer.style.opacity * (1 - np.array(rgb(layer.style.colour))))
+
+    def _share_colours(self) -> None:
+        """Hits in one cell get the colour of the first layer's: which of them is seen is chance in this window."""
+        places, colours = (
+            np.concatenate([np.asarray(getattr(cloud, name)) for cloud in self.clouds.values()])
+            for name in ("points", "colors")
+        )
+        _, first, cell = np.unique(places, axis=0, return_index=True, return_inverse=True)
+        ends = np.cumsum([len(cloud.points) for cloud in self.clouds.values()])
+        for cloud, part in zip(self.clouds.values(), np.split(colours[first[cell.ravel()]], ends[:-1]), strict=True):
+            cloud.colors = self.open3d.utility.Vector3dVector(part)
 
     def _lines(self, lines: NDArray, colour: str) -> Any:
         pairs = np.arange(2 * len(lines)).reshape(-1, 2)

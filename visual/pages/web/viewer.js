@@ -167,7 +167,7 @@ class Viewer {
     const text = hits.map(([layer, i]) => Object.keys(layer.values).map(
       key => `<br>${key} ${layer.values[key][i] === null ? "undefined" : +Number(layer.values[key][i]).toPrecision(5)}`
     ).join(""));
-    const places = scene.axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.6~g} ${axis.unit}`);
+    const places = scene.axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.7~g} ${axis.unit}`);
     const [xs, ys, ts] = ["x", "y", "t"].map(of);
     return {
       type: "scatter3d", mode: "markers", name: name, meta: name, text: text, x: ts, y: xs, z: ys,
