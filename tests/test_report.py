@@ -191,10 +191,15 @@ def test_an_old_or_empty_training_is_drawn_as_far_as_it_goes(tmp_path, monkeypat
             draw_training(run)
 
 
-def test_drawing_a_training_imports_no_viewer():
-    code = "import sys, visual.plots.training; print(sorted({'open3d', 'pyvista', 'vtk', 'plotly'} & set(sys.modules)))"
+def test_training_with_its_plots_imports_no_viewer(tmp_path):
+    words = ["configs/torch/pointnet_point.yaml", *SMALL, "train.epochs=1", "--runs", str(tmp_path)]
+    viewers = {"open3d", "pyvista", "vtk", "vtkmodules", "plotly"}
+    code = f"""import runpy, sys
+runpy.run_path("tools/train.py")["main"]({words})
+print(sorted({viewers} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert len(list(tmp_path.glob("*/plots/training*.png"))) == 2
 
 
 def test_a_loss_is_called_by_all_its_terms():
