@@ -9,7 +9,6 @@ from pathlib import Path
 from pointae.errors import UsageError
 from pointae.terminal import console, errors, progress, run_tool
 
-
 ENGINES = ("open3d", "pyvista")
 
 
