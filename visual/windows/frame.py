@@ -12,6 +12,8 @@ from visual.scene.layers import Scene
 
 GAP = 0.06
 """From the box to its numbers."""
+LETTER = 0.026
+"""About the width of a letter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +56,7 @@ def frame_of(scene: Scene, along: int | None = None, turned: tuple[bool, bool] =
     # at its right, and left of the front.
     origins = np.array([[0, 0, 0], [box[0], 0, 0], [0, 0, 0]])
     outward = np.array([[0, -1, -1], [1, 0, -1], [-1, -1, 0]]) * GAP
-    # The upright axis has its name on top: a line of text beside it would run into the numbers.
-    low = -3 * GAP if along == 0 else -GAP
-    names = np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
+    names = _names(scene, box, along)
     mirrored = np.array([*turned, False])
     grid, anchors, texts = [], [], []
     for i, axis in enumerate(scene.drawn_axes):
@@ -76,6 +76,16 @@ def frame_of(scene: Scene, along: int | None = None, turned: tuple[bool, bool] =
         # On the side that faces the viewer: what is farther away would lie inside the box.
         seats[:, along] = 0 if along == 1 else box[along]
     return Frame(_edges(box), lines, seats, tuple(texts))
+
+
+def _names(scene: Scene, box: NDArray, along: int | None) -> NDArray[np.float64]:
+    """(3, 3) centres of the names of t, x and y, which is upright: beside it there is no room, its name is on top."""
+    if along is not None:  # below the numbers, or right of them
+        low = -3 * GAP if along == 0 else -GAP
+        return np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
+    # So far out that half the name has room beside the numbers of an axis that runs into the depth.
+    t, x, _ = (2.5 * GAP + LETTER / 2 * len(axis.label) for axis in scene.drawn_axes)
+    return np.array([[box[0] / 2, -t, -2 * GAP], [box[0] + x, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
 
 
 def _grid_lines(axis: int, place: NDArray, box: NDArray) -> list[NDArray]:

@@ -30,7 +30,7 @@ _KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for
 """GLFW's numbers of keys; those of letters and digits are their ASCII capitals."""
 _FIELD_OF_VIEW, _NEARLY_PARALLEL = 35.0, 10.0
 """Degrees; Open3D's own 60 bends the box, and of a truly parallel view it tells no camera."""
-_ZOOM, _ZOOM_ALONG = 0.68, 0.54
+_ZOOM, _ZOOM_ALONG = 0.7, 0.54
 _NEAR, _FAR = 0.1, 100.0
 """From the eye; Open3D's own would cut off the texts, which are nearer than any hit."""
 _SOME, _MANY = 500, 20_000
