@@ -7,6 +7,7 @@ import pytest
 from test_scene import some_hits, some_source
 from test_views import draws_without_a_screen, needs_screen
 
+from pointae.errors import ComponentError
 from pointae.geometry import timepix3_geometry, torch_geometry
 from visual.colours import STYLES, rgb
 from visual.scene.drawing import VIEWS, drawing_of
@@ -15,7 +16,9 @@ from visual.scene.look import Look
 from visual.scene.source import EventSource
 from visual.windows import open3d_view, pyvista_view
 from visual.windows.controller import Controller
+from visual.windows.display import display_problem
 from visual.windows.frame import behind, frame_of
+from visual.windows.frame_time import measure
 
 SIDES = tuple(product((False, True), repeat=2))
 
@@ -163,3 +166,23 @@ def test_keys_of_pyvista_do_what_they_are_told_to_and_nothing_else():
     for name, size in sizes.items():
         assert name not in window.clouds or window.plotter.actors[name].prop.point_size == size
     window.plotter.close()
+
+
+@pytest.mark.display
+@needs_screen
+@pytest.mark.parametrize("engine", ["open3d", "pyvista"])
+def test_every_frame_is_timed_in_a_process_of_its_own(engine):
+    pytest.importorskip(engine)
+    row = measure(engine, 50, frames=2)
+    assert (row.pop("engine"), row.pop("hits")) == (engine, 50)
+    assert set(row) == {"first_s", "all_s", "turning_s", "slowest_s", "whole_s"}
+    assert 0 < row["first_s"] <= row["all_s"]
+
+
+def test_an_engine_that_cannot_draw_is_told_across_processes(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    if display_problem() is None:
+        pytest.skip("a screen is taken for granted here")
+    with pytest.raises(ComponentError, match=r"but there is no display.*\(run it under xvfb-run\)"):
+        measure("open3d", 5, frames=1)
