@@ -48,7 +48,7 @@ VIEWS = {
     "b": View("bird's eye", (0.1, -0.5, 0.86), (0, 0, 1), aside=(-0.2, -0.1, -0.06)),
     "f": View("front (x, y)", (1, 0, 0), (0, 0, 1), along=0),
     "x": View("side (x, t)", (0, 0, 1), (0, 1, 0), along=2),
-    "y": View("side (y, t)", (0, -1, 0), (0, 0, 1), along=1, aside=(-0.2, 0, 0)),
+    "y": View("side (y, t)", (0, -1, 0), (0, 0, 1), along=1, aside=(-0.2, 0, 0.08)),
 }
 """Sides to look from, by their key."""
 

@@ -85,7 +85,7 @@ def _names(scene: Scene, box: NDArray, along: int | None) -> NDArray[np.float64]
         return np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
     # So far out that half the name has room beside the numbers of an axis that runs into the depth.
     t, x, _ = (2.5 * GAP + LETTER / 2 * len(axis.label) for axis in scene.drawn_axes)
-    return np.array([[box[0] / 2, -t, -2 * GAP], [box[0] + x, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
+    return np.array([[box[0] / 2, -t, -1.5 * GAP], [box[0] + x, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
 
 
 def _grid_lines(axis: int, place: NDArray, box: NDArray) -> list[NDArray]:

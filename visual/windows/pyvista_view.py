@@ -25,7 +25,7 @@ POINT_SCALE = 1.8
 _MANY = 20_000
 """Hits from which on they are drawn as small squares."""
 _INVISIBLE = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-_DISTANCE, _SCALE_ALONG = 4.6, 0.98
+_DISTANCE, _SCALE_ALONG = 4.8, 0.98
 """From the centre of the box to the eye, and half the height of what a parallel view shows."""
 _KEYS = {
     "Right": "right", "Left": "left", "Up": "up", "Down": "down",
@@ -303,7 +303,7 @@ class Window(Canvas):
             interactor.DestroyTimer(self._timer)
             self._timer = interactor.CreateOneShotTimer(_PAUSE)
         for i, slider in enumerate(drawing.sliders):
-            self._show_slider(slider, 0.93 - 0.085 * i)
+            self._show_slider(slider, 0.93 - 0.07 * i)
 
     def _show_slider(self, slider: Slider, height: float) -> None:
         if slider.name not in self._sliders:
