@@ -13,7 +13,9 @@ from matplotlib.colors import to_hex
 from test_scene import some_hits
 
 from pointae.analysis.comparison import HEADINGS, ranking_table
+from pointae.geometry import timepix3_geometry
 from pointae.metrics import count_hits, snr_db
+from visual.colours import rgb
 from visual.pages.events import write_page
 from visual.pages.page import write_html
 from visual.pages.report import _table
@@ -198,3 +200,22 @@ def test_a_ranking_of_many_figures_fits_the_page(tmp_path):
     script = "const table = document.querySelector('.scroll'); return [table.scrollWidth, table.clientWidth];"
     needed, given = browse(page, script, width=1400)
     assert needed <= given
+
+
+@in_a_browser
+def test_colours_of_a_scale_keep_clear_of_the_paper_and_times_have_their_unit(tmp_path):
+    page = write_page([build_scene(some_hits((9,), timepix3_geometry()), 0)], tmp_path / "page.html")
+    script = """
+    const told = [];
+    viewer.colour = "time";
+    for (const dark of [false, true]) {
+      setTheme(dark); await viewer.redraw();
+      const {colorscale, colorbar, cmax} = viewer.plot.data[0].marker;
+      told.push([colorscale.map(step => step[1]), colorbar.title.text, cmax]);
+    }
+    return told;"""
+    for (scale, title, most), sign, paper in zip(browse(page, script), (-1, 1), ("#ffffff", "#16191d"), strict=True):
+        assert (title, most) == ("time of arrival [ms]", pytest.approx(20, abs=0.1))
+        brightness = np.array([rgb(colour) for colour in scale]) @ (0.299, 0.587, 0.114)
+        assert (np.diff(brightness) * sign > 0).all()
+        assert (np.abs(brightness - np.dot(rgb(paper), (0.299, 0.587, 0.114))) > 0.15).all()

@@ -4,6 +4,9 @@
 const SYMBOLS = {dot: "circle", ring: "circle-open", diamond: "diamond"};
 const SIGNS = {dot: "\u25cf", ring: "\u25cb", diamond: "\u25c6"};
 const TRACKS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+// Viridis from little to much, without what the paper would swallow: dark for much on light paper, bright on dark.
+const SCALES = {light: ["#bddf26", "#5ec962", "#22a884", "#25848e", "#355f8d", "#463480", "#440154"],
+                dark: ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"]};
 const STEPS = 1000;
 // Axes of the drawing: time to the right, x into the depth, y up.
 const VIEWS = {
@@ -193,7 +196,9 @@ class Viewer {
     if (this.colour === "truth") return {color: hits.map(([layer, i]) => (layer.values.signal || [])[i] ? TRACKS[0] : grey)};
     if (this.colour === "track") return {color: values.map(v => v >= 0 ? TRACKS[v % TRACKS.length] : grey)};
     const [low, high] = this.scale();
-    return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: "Viridis", cmin: low, cmax: high,
+    const colours = SCALES[document.documentElement.dataset.theme];
+    const scale = colours.map((colour, place) => [place / (colours.length - 1), colour]);
+    return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: scale, cmin: low, cmax: high,
             showscale: true, colorbar: {title: {text: this.colour === "time" ? t.label : this.colour}, thickness: 12, len: 0.6, x: 1}};
   }
 
