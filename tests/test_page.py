@@ -12,9 +12,13 @@ import torch
 from matplotlib.colors import to_hex
 from test_scene import some_hits
 
+from pointae.analysis.comparison import HEADINGS, ranking_table
+from pointae.geometry import timepix3_geometry
 from pointae.metrics import count_hits, snr_db
+from visual.colours import rgb
 from visual.pages.events import write_page
 from visual.pages.page import write_html
+from visual.pages.report import _table
 from visual.scene.layers import build_scene
 from visual.scene.look import Look
 
@@ -79,13 +83,14 @@ def test_a_page_without_events_says_so_and_draws_nothing(tmp_path):
 # ---- in a browser --------------------------------------------------------------------------------
 
 
-def browse(page, script, address=""):
+def browse(page, script, address="", width=800):
     """What ``script``, the body of an async function, returns on the page; errors in the console fail."""
     done = "document.body.append(Object.assign(document.createElement('pre'), {id: 'told', textContent: "
     run = f"<script>(async () => {{ {script} }})().then(told => {done}JSON.stringify(told)}})));</script></body>"
     page.write_text(page.read_text(encoding="utf-8").replace("</body>", run), encoding="utf-8")
     flags = "--headless=new --no-sandbox --use-gl=angle --use-angle=swiftshader --enable-unsafe-swiftshader"
-    command = [BROWSER, *flags.split(), "--virtual-time-budget=20000", "--enable-logging=stderr", "--dump-dom"]
+    command = [BROWSER, *flags.split(), f"--window-size={width},800", "--virtual-time-budget=20000"]
+    command += ["--enable-logging=stderr", "--dump-dom"]
     shown = subprocess.run(
         [*command, f"{page.as_uri()}{address}"], capture_output=True, text=True, timeout=240, check=True
     )
@@ -162,3 +167,55 @@ def test_hits_without_truth_or_score_have_only_what_they_can_in_a_browser(tmp_pa
     assert told[0]["drawn"] == {"input": 9}
     assert told[0]["figures"] == {}
     assert "threshold" not in told[1]
+
+
+@in_a_browser
+def test_the_box_fits_a_narrow_window_too(tmp_path):
+    page = write_page([build_scene(some_hits((9,)), 0)], tmp_path / "page.html")
+    text = page.read_text(encoding="utf-8")
+    script = """
+    await viewer.redraw();
+    const first = viewer.plot.layout.scene.camera.eye;
+    await viewer.look("3D");
+    return [viewer.plot.clientWidth / viewer.plot.clientHeight, first, viewer.plot.layout.scene.camera.eye];"""
+    away = {}
+    for width in (1900, 600):
+        page.write_text(text, encoding="utf-8")
+        shape, first, again = browse(page, script, width=width)
+        assert first == pytest.approx(again)
+        away[width] = (shape, math.hypot(*first.values()))
+    assert away[600][0] < 1.55 < away[1900][0]
+    assert away[600][1] / away[1900][1] == pytest.approx(1.55 / away[600][0], rel=0.01)
+
+
+@in_a_browser
+def test_a_ranking_of_many_figures_fits_the_page(tmp_path):
+    of_robots = ("exact_accuracy", "voxel_f1", "category_f1", "validity", "validation exact_accuracy")
+    figures = {name: 0.9876 for name in HEADINGS if name not in (*of_robots, "robots_per_second")}
+    row = {"name": "a-run-of-a-longer-name", "network": "attention, plain, per_hit", **figures, "parameters": 1_234_567}
+    table = ranking_table([row, row])
+    assert len(table.headings) == 15
+    body = f"<main>{_table(table, best=True)}</main>"
+    page = write_html(tmp_path / "page.html", "ranking", body, [])
+    script = "const table = document.querySelector('.scroll'); return [table.scrollWidth, table.clientWidth];"
+    needed, given = browse(page, script, width=1400)
+    assert needed <= given
+
+
+@in_a_browser
+def test_colours_of_a_scale_keep_clear_of_the_paper_and_times_have_their_unit(tmp_path):
+    page = write_page([build_scene(some_hits((9,), timepix3_geometry()), 0)], tmp_path / "page.html")
+    script = """
+    const told = [];
+    viewer.colour = "time";
+    for (const dark of [false, true]) {
+      setTheme(dark); await viewer.redraw();
+      const {colorscale, colorbar, cmax} = viewer.plot.data[0].marker;
+      told.push([colorscale.map(step => step[1]), colorbar.title.text, cmax]);
+    }
+    return told;"""
+    for (scale, title, most), sign, paper in zip(browse(page, script), (-1, 1), ("#ffffff", "#16191d"), strict=True):
+        assert (title, most) == ("time of arrival [ms]", pytest.approx(20, abs=0.1))
+        brightness = np.array([rgb(colour) for colour in scale]) @ (0.299, 0.587, 0.114)
+        assert (np.diff(brightness) * sign > 0).all()
+        assert (np.abs(brightness - np.dot(rgb(paper), (0.299, 0.587, 0.114))) > 0.15).all()

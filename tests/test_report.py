@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.image import imread
 
 from pointae.analysis.comparison import compare_runs, judged_table, notes_on, ranking_table
@@ -26,6 +27,7 @@ from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, 
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_json, write_table
 from pointae.training.session import train_run
+from visual.plots.quality import plot_quality
 from visual.plots.theme import DARK, THEMES
 from visual.plots.training import Course, draw_training, loss_label, plot_training
 
@@ -153,6 +155,29 @@ def test_pictures_of_a_training_are_written_on_light_and_dark_paper_with_their_n
     assert len(read_table(run.plots / "training_outputs.csv")) == len(read_table(run.outputs_path))
 
 
+def test_legends_are_no_wider_than_their_panels(tmp_path, monkeypatch):
+    _, figure = drawn(Course.of(run_with(tmp_path, [epoch_row(1)], output_histogram(*scored()))), monkeypatch, tmp_path)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw_without_rendering()
+    widths = [axes.get_window_extent(renderer).width for axes in figure.axes]
+    assert max(widths) < 1.1 * min(widths)
+    for axes, width in zip(figure.axes, widths, strict=True):
+        assert axes.get_legend() is None or axes.get_legend().get_window_extent(renderer).width < 1.1 * width
+
+
+@pytest.mark.parametrize(("removed", "end"), [(0.3, 50), (0.75, 20), (0.993, 0.5), (0.9999, 0.1), (math.nan, 0.1)])
+def test_the_axis_of_noise_removed_ends_where_the_best_curve_does(removed, end, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("visual.plots.quality.save_picture", lambda figure, path: figures.append(figure))
+    curves = [
+        {"name": "a", "kind": "network", "signal_kept": kept, "noise_removed": share}
+        for kept, share in ((0.5, 0.99999), (0.8, removed), (0.97, removed / 2))
+    ]
+    plot_quality(curves, {}, tmp_path / "quality.png")
+    (axes,) = [axes for axes in figures[0].axes if axes.get_ylabel() == "noise removed [%]"]
+    assert axes.get_ylim() == (100, end)
+
+
 def test_an_old_or_empty_training_is_drawn_as_far_as_it_goes(tmp_path, monkeypatch):
     few = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.3, "validation_loss": math.nan}]
     axes, figure = drawn(Course.of(run_with(tmp_path, few)), monkeypatch, tmp_path)
@@ -166,10 +191,15 @@ def test_an_old_or_empty_training_is_drawn_as_far_as_it_goes(tmp_path, monkeypat
             draw_training(run)
 
 
-def test_drawing_a_training_imports_no_viewer():
-    code = "import sys, visual.plots.training; print(sorted({'open3d', 'pyvista', 'vtk', 'plotly'} & set(sys.modules)))"
+def test_training_with_its_plots_imports_no_viewer(tmp_path):
+    words = ["configs/torch/pointnet_point.yaml", *SMALL, "train.epochs=1", "--runs", str(tmp_path)]
+    viewers = {"open3d", "pyvista", "vtk", "vtkmodules", "plotly"}
+    code = f"""import runpy, sys
+runpy.run_path("tools/train.py")["main"]({words})
+print(sorted({viewers} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert len(list(tmp_path.glob("*/plots/training*.png"))) == 2
 
 
 def test_a_loss_is_called_by_all_its_terms():

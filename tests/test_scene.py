@@ -9,8 +9,9 @@ from pointae.io import write_hits
 from pointae.runs import RunDirectory
 from visual.colours import GREY, STYLES, VERMILLION, rgb
 from visual.scene.drawing import VIEWS
-from visual.scene.layers import OVERLAYS, build_scene
+from visual.scene.layers import OVERLAYS, Layer, build_scene
 from visual.scene.look import Look
+from visual.scene.picking import described
 from visual.scene.source import EventSource, open_events
 from visual.windows.controller import Controller
 from visual.windows.frame import frame_of
@@ -272,11 +273,17 @@ def test_a_click_tells_of_the_hit_under_it(capsys):
     assert controller.pick(project, x + 1, y - 1)
     row = int((hits.pos == torch.from_numpy(layer.pos[0])).all(1).nonzero()[0, 0])
     told = capsys.readouterr().out
-    assert told.startswith(f"test, event 0: {layer.name}: x {hits.pos[row, 0]:.6g} mm, y")
+    assert told.startswith(f"test, event 0: {layer.name}: x {hits.pos[row, 0]:.7g} mm, y")
     assert f"score {hits.score[row]:.5g}" in told
     assert controller.message in told
     assert not controller.pick(project, 5000, 5000)
     assert not controller.pick(lambda places: project(places) * (1, 1, -1), x, y)  # behind the viewer
+
+
+def test_a_picked_time_is_told_to_the_last_digit_that_is_known():
+    layer = Layer("input", STYLES["input"], np.array([[7.8925, -0.5, 9_859_023]], np.float32))
+    axes = build_scene(some_hits(geometry=timepix3_geometry()), 0).axes
+    assert described(layer, 0, axes) == "input: x 7.8925 mm, y -0.5 mm, time of arrival 9859023 ns"
 
 
 def test_events_of_a_file_a_run_and_the_latest_run(tmp_path):

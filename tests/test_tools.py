@@ -126,6 +126,16 @@ def test_wrong_input_is_told_in_one_line(code, tool, words, told):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="a screen is taken for granted there")
+def test_frame_time_of_an_engine_that_cannot_draw_is_told(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    done = type_in("frame_time", "--engine", "open3d", "--hits", "5")
+    assert done.returncode == 7
+    assert "run it under xvfb-run" in done.stderr
+    assert done.stdout == ""
+
+
 def test_debug_shows_the_traceback():
     assert "Traceback" in type_in("evaluate", "nowhere", "--debug").stderr
 

@@ -168,6 +168,19 @@ def test_a_turntable_turns(tmp_path, monkeypatch):
     assert ffmpeg.count_frames_and_secs(str(path))[0] == 3
 
 
+def test_every_frame_of_a_turntable_shows_every_hit_of_every_layer(monkeypatch):
+    drawn, draw = [], event_pictures.draw_space
+    monkeypatch.setattr(
+        event_pictures, "draw_space", lambda *told, **more: drawn.append(draw(*told, **more)) or drawn[0]
+    )
+    for event in range(3):
+        scene = some_source().scene(event)
+        for _ in event_pictures.frames(scene, [0.0, 90.0]):
+            expected = [len(layer.pos) for layer in reversed(scene.shown.layers)]
+            assert [len(layer._offsets3d[0]) for layer in drawn[0].collections] == expected
+        drawn.clear()
+
+
 # ---- page ----------------------------------------------------------------------------------------
 
 

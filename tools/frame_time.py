@@ -9,13 +9,15 @@ from pathlib import Path
 from pointae.errors import UsageError
 from pointae.terminal import console, errors, progress, run_tool
 
+ENGINES = ("open3d", "pyvista")
+
 
 def main(arguments: Sequence[str]) -> None:
     """Print a row for each engine and number of hits."""
     parser = argparse.ArgumentParser("frame_time.py", description=__doc__)
     parser.add_argument("--hits", type=int, nargs="+", default=[230, 1_000_000], help="default: 230 1000000")
     parser.add_argument("--frames", type=int, default=20, help="of the turn that is timed (default 20)")
-    parser.add_argument("--engine", nargs="+", default=["open3d", "pyvista"], choices=["open3d", "pyvista"])
+    parser.add_argument("--engine", nargs="+", choices=ENGINES, help="default: those that can draw here")
     parser.add_argument("--out", type=Path, metavar="CSV", help="where the table is written")
     options = parser.parse_args(arguments)
     if min(options.frames, *options.hits) < 1:
@@ -27,14 +29,16 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.storage import write_table
     from visual.windows.frame_time import measure
 
-    rows = []
-    with progress("drawing", len(options.hits) * len(options.engine)) as advance:
-        for engine in options.engine:
+    rows, engines = [], options.engine or ENGINES
+    with progress("drawing", len(options.hits) * len(engines)) as advance:
+        for engine in engines:
             for hits in options.hits:
                 advance(0, f"{engine}, {hits:,} hits")
                 try:
                     rows.append(measure(engine, hits, options.frames))
                 except ComponentError as error:
+                    if options.engine:
+                        raise
                     errors.print(f"{error}; passed over", markup=False)
                 advance(1, "")
     table = Table(title="windows of 1280 x 820 pixels")
@@ -43,7 +47,8 @@ def main(arguments: Sequence[str]) -> None:
     for row in rows:
         times = (f"{1e3 * row[name]:.1f}" for name in ("turning_s", "slowest_s", "whole_s"))
         table.add_row(row["engine"], f"{row['hits']:,}", f"{row['first_s']:.2f}", f"{row['all_s']:.2f}", *times)
-    console.print(table)
+    if rows:
+        console.print(table)
     if options.out and rows:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_table(options.out, rows)

@@ -81,12 +81,12 @@ def write_report(
     if ranking is not None:
         parts += ["<h2>Ranking</h2>", _table(ranking, best=True)]
     if len(told) == 1:
-        parts.append(_judged(told[0], ""))
+        parts.append(_judged(told[0], "The run"))
     parts += ["<h2>Curves</h2>", *pictures, "<h2>Events</h2>", _viewer(scenes, told)]
     for each in told:
-        prefix = f"{escape(each.name)}: " if len(told) > 1 else ""
-        parts += [_judged(each, prefix)] if prefix else []
-        parts += _lineage(each, prefix)
+        owner = f" of {escape(each.name)}" if len(told) > 1 else ""
+        parts += [_judged(each, escape(each.name))] if owner else []
+        parts += _lineage(each, owner)
     return write_html(folder / "report.html", f"pointae: {title}", f"<main>{''.join(parts)}</main>", scenes)
 
 
@@ -189,8 +189,8 @@ def _head(title: str) -> str:
     return f'<div class="head"><div><h1>{escape(title)}</h1><p class="lead">pointae report</p></div>{button}</div>'
 
 
-def _judged(each: Told, prefix: str) -> str:
-    heading = f"<h2>{prefix}beside oracle and baselines</h2>"
+def _judged(each: Told, called: str) -> str:
+    heading = f"<h2>{called} beside oracle and baselines</h2>"
     if each.judged is None:
         return f"{heading}<p>Not judged on test events yet: <code>{escape(_evaluate(each.run))}</code></p>"
     return f"{heading}<p>{escape(each.judged.title)}</p>{_table(each.judged)}"
@@ -215,15 +215,15 @@ def _cell(tag: str, text: str, name: bool) -> str:
     return f"<{tag}{' class=name' if name else ''}>{escape(text)}</{tag}>"
 
 
-def _lineage(each: Told, prefix: str) -> Iterator[str]:
+def _lineage(each: Told, owner: str) -> Iterator[str]:
     """Where a run comes from, and its config."""
-    yield f"<h2>{prefix}lineage</h2>"
+    yield f"<h2>Lineage{owner}</h2>"
     yield f'<div class="facts">{_table(TextTable("", ("", ""), tuple(_facts(each.run))))}</div>'
     packages = each.run.record.get("environment", {}).get("packages", {})
     listed = "\n".join(f"{name} {version}" for name, version in packages.items())
     yield f"<details><summary>Packages</summary><pre>{escape(listed)}</pre></details>"
     config = each.run.config_path.read_text(encoding="utf-8")
-    yield f"<h2>{prefix}config</h2><pre>{escape(config)}</pre>"
+    yield f"<h2>Config{owner}</h2><pre>{escape(config)}</pre>"
 
 
 def _facts(run: RunDirectory) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,8 @@ def frames(scene: Scene, turns: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
     scene = scene.shown
     with matplotlib.rc_context(_STYLE):
         figure = _figure((8.4, 6.0), scene.title, scene.caption)
-        axes = draw_space(figure, (0.0, 0.13 if scene.key else 0.1, 1.0, 0.8), scene)
+        # Smaller than in a still: seen from some sides the axes' names hang lower.
+        axes = draw_space(figure, (0.0, 0.16 if scene.key else 0.13, 1.0, 0.77), scene, zoom=1.0)
         draw_legend(figure, scene.layers, scene.key)
         canvas = FigureCanvasAgg(figure)
         for turn in turns:
@@ -132,7 +133,7 @@ def draw_space(figure: Figure, place: tuple[float, float, float, float], scene: 
         getattr(axes, f"set_{letter}label")(axis.label, labelpad=pad)
         drawn = getattr(axes, f"{letter}axis")
         drawn.set_pane_color((1, 1, 1, 1))
-        drawn.pane.set_edgecolor(FRAME)
+        drawn.pane.set(edgecolor=FRAME, closed=True)
         drawn._axinfo["grid"].update(color=GRID, linewidth=0.7)
         drawn.line.set_color(FRAME)
     axes.tick_params(labelsize=8, pad=2)

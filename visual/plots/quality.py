@@ -8,7 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFormatter
 
 from pointae.errors import DataError
 from pointae.storage import write_table
@@ -20,6 +20,8 @@ Row = Mapping[str, Any]
 
 LEAST_LEFT, LEAST_KEPT = 0.1, 80.0
 """Ends of the axes, in percent: noise left below the one and signal kept below the other are not drawn."""
+_ENDS = (50, 20, 10, 5, 2, 1, 0.5, 0.2, LEAST_LEFT)
+"""Where the axis of noise left may end: the first that no curve goes beyond."""
 
 
 def plot_quality(
@@ -55,12 +57,12 @@ def plot_quality(
                 x, y = ([100 * row[key] for row in rows] for key in ("mean_score", "signal_share"))
                 worth.errorbar(x, y, [100 * row["error"] for row in rows], marker="o", markersize=4.5, **look)
         _roc_axes(roc)
-        _removed_axes(removed)
+        _removed_axes(removed, _end_of(curves))
         (line,) = worth.plot((0, 100), (0, 100), ":", color=theme.ink, linewidth=1.2)
         # Above the panel: inside, a run's curve may lie anywhere.
         worth.legend([line], ["calibrated"], loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
         worth.set(
-            xlim=(0, 100), ylim=(0, 100), xlabel="mean score [%]", ylabel="hits of this score that are signal [%]"
+            xlim=(-2, 102), ylim=(-2, 102), xlabel="mean score [%]", ylabel="hits of this score that are signal [%]"
         )
         figure.legend(loc="outside lower center", ncols=min(len(looks), 6))
     save_picture(figure, out)
@@ -76,11 +78,19 @@ def _roc_axes(axes: Any) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def _removed_axes(axes: Any) -> None:
+def _end_of(curves: Sequence[Row]) -> float:
+    """Percent of noise left at which the axis ends: there are tasks in which hardly any noise can be removed."""
+    left = [100 * (1 - row["noise_removed"]) for row in curves if 100 * row["signal_kept"] >= LEAST_KEPT]
+    least = min((share for share in left if share == share), default=LEAST_LEFT)
+    return next((end for end in _ENDS if end < least), LEAST_LEFT)
+
+
+def _removed_axes(axes: Any, end: float) -> None:
     # What is left, on a log axis that runs downwards, told as what was removed: 99 and 99.9 % are far apart.
     axes.set_yscale("log")
-    axes.set(xlim=(LEAST_KEPT, 100), ylim=(100, LEAST_LEFT), xlabel="signal kept [%]", ylabel="noise removed [%]")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.set(xlim=(LEAST_KEPT, 100), ylim=(100, end), xlabel="signal kept [%]", ylabel="noise removed [%]")
+    axes.xaxis.set_major_locator(MultipleLocator(5))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if end < 10 else range(1, 10)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - value:.6g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for share in (97, 99):

@@ -62,6 +62,9 @@ _DRAWN = {
 }  # fmt: skip
 """Columns that have their place, or none; any other is a metric with a panel of its own."""
 
+_LETTERS = 44
+"""Of two entries of a legend that have room beside each other."""
+
 
 @dataclass(frozen=True)
 class Course:
@@ -207,6 +210,8 @@ def _losses(axes: Any, course: Course, x: Sequence[float], label: str, theme: Th
         axes.plot(x[best], validation[best], "o", color=theme.ink, markersize=10, fillstyle="none", label="best")
     if values and min(values) > 0 and max(values) > 20 * min(values):
         axes.set_yscale("log")
+    if label != "epoch":
+        axes.set_xlim(left=0)
     _finish(axes, label, f"loss: {course.loss}")
 
 
@@ -236,7 +241,7 @@ def _hits(axes: Any, course: Course, theme: Theme) -> None:
 def _snr(axes: Any, course: Course, theme: Theme) -> None:
     _curve(axes, course.column("epoch"), course.column("snr_db_out"), "after", color=VERMILLION, marker="o")
     axes.plot(course.column("epoch"), course.column("snr_db_in"), ":", color=theme.ink, linewidth=1.6, label="before")
-    _finish(axes, "epoch", "signal to noise [dB], at a score of 0.5")
+    _finish(axes, "epoch", "SNR [dB], at a score of 0.5")
 
 
 def _outputs(axes: Any, course: Course, theme: Theme) -> None:
@@ -282,9 +287,13 @@ def _finish(axes: Any, x: str, y: str, whole: bool = True) -> None:
     axes.set_ylabel(y)
     if whole and x == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if any(text and not text.startswith("_") for text in axes.get_legend_handles_labels()[1]):
-        # Above the panel: curves may lie anywhere inside.
-        axes.legend(fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0)
+    lengths = sorted(len(text) for text in axes.get_legend_handles_labels()[1] if text and not text.startswith("_"))
+    if lengths:
+        # Above the panel: curves may lie anywhere inside. No wider than it: panels of other columns would shrink.
+        columns = 2 if sum(lengths[-2:]) <= _LETTERS else 1
+        axes.legend(
+            fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0
+        )
 
 
 def _words(name: str) -> str:

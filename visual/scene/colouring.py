@@ -29,7 +29,8 @@ class Colouring:
     Args:
         by: ``"layer"``, ``"truth"``, ``"score"``, ``"time"``, ``"track"``, ``"kind"`` or a feature's name.
         low, high: ends of the scale, where it is one.
-        unit: of the scale.
+        unit: of the scale's numbers.
+        factor: what these are divided by, as along an axis.
         kinds: names of category 1, 2, ...
     """
 
@@ -37,6 +38,7 @@ class Colouring:
     low: float = 0.0
     high: float = 1.0
     unit: str = ""
+    factor: float = 1.0
     kinds: tuple[str, ...] = ()
 
     def colours(self, pos: NDArray, values: Mapping[str, NDArray]) -> NDArray[np.float32] | None:
@@ -77,7 +79,7 @@ class Colouring:
             return ()
         marks = np.linspace(self.low, self.high, STEPS)
         colours = [_hex(colour) for colour in scale_colours(np.linspace(0, 1, STEPS))]
-        texts = [f"{mark:.4g}{self.unit and ' ' + self.unit}" for mark in marks]
+        texts = [f"{mark / self.factor:.4g}{self.unit and ' ' + self.unit}" for mark in marks]
         return tuple((f"{self.by} {text}", colour) for text, colour in zip(texts, colours, strict=True))
 
 

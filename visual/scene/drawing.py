@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from visual.colours import INK
 from visual.scene.layers import Scene
 
-ASIDE = np.array([-0.2, 0.0, 0.0])
-"""Where one looks at in a view in space, from the centre of the box: the upper left corner is for texts."""
 TURNING = 200_000
 """Hits that are drawn while the user turns an event; the rest comes back when it stands still."""
 Text = tuple[str, str]
@@ -27,12 +25,14 @@ class View:
         front: towards the viewer, along (t, x, y).
         up: upwards on the screen.
         along: the axis of the box that one looks along, whose numbers would lie over each other.
+        aside: where one looks at, from the centre of the box: the upper left corner and the foot are for texts.
     """
 
     name: str
     front: tuple[float, float, float]
     up: tuple[float, float, float]
     along: int | None = None
+    aside: tuple[float, float, float] = (0, 0, 0)
 
     def directions(self, turn: float = 0.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """``front`` and ``up`` as unit vectors across each other, turned by degrees about the upright axis."""
@@ -44,11 +44,11 @@ class View:
 
 
 VIEWS = {
-    "r": View("3D", (0.36, -0.86, 0.31), (0, 0, 1)),
-    "b": View("bird's eye", (0.1, -0.5, 0.86), (0, 0, 1)),
+    "r": View("3D", (0.36, -0.86, 0.31), (0, 0, 1), aside=(-0.2, 0, 0)),
+    "b": View("bird's eye", (0.1, -0.5, 0.86), (0, 0, 1), aside=(-0.2, -0.1, -0.06)),
     "f": View("front (x, y)", (1, 0, 0), (0, 0, 1), along=0),
     "x": View("side (x, t)", (0, 0, 1), (0, 1, 0), along=2),
-    "y": View("side (y, t)", (0, -1, 0), (0, 0, 1), along=1),
+    "y": View("side (y, t)", (0, -1, 0), (0, 0, 1), along=1, aside=(-0.2, 0, 0.08)),
 }
 """Sides to look from, by their key."""
 

@@ -52,13 +52,18 @@ class SceneAxis:
         return 1.0 if largest < 1e5 else 10.0 ** (3 * (int(math.log10(largest)) // 3))
 
     @property
-    def label(self) -> str:
-        """Name and unit, with the factor of the numbers, as written along the axis."""
+    def shown_unit(self) -> str:
+        """The unit of the numbers along the axis: that of the positions times :attr:`factor`."""
         power = round(math.log10(self.factor))
         if self.unit == "ns" and power in _TIMES:
-            return f"{self.name} [{_TIMES[power]}]"
+            return _TIMES[power]
         factor = f"10^{power} " if power else ""  # Not every window has superscripts.
-        return f"{self.name} [{factor}{self.unit}]"
+        return f"{factor}{self.unit}"
+
+    @property
+    def label(self) -> str:
+        """Name and unit, as written along the axis."""
+        return f"{self.name} [{self.shown_unit}]"
 
     def ticks(self, count: int = 5) -> list[tuple[float, str]]:
         """At most ``count + 1`` round values inside the limits, in ``unit``, and the text beside each."""
@@ -253,7 +258,7 @@ def _layer(name: str, hits: HitBatch, mask: Tensor, look: Look, colouring: Colou
 
 def _colouring(by: str, t: SceneAxis, hits: HitBatch) -> Colouring:
     if by == "time":
-        return Colouring("time", t.low, t.high, t.unit)
+        return Colouring("time", t.low, t.high, t.shown_unit, t.factor)
     if by == "kind":
         assert hits.category is not None
         found = np.unique(hits.category.numpy())

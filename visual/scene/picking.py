@@ -39,7 +39,9 @@ def nearest(
 
 def described(layer: Layer, row: int, axes: Sequence[SceneAxis]) -> str:
     """A hit in words: its layer, where it is, and all its values."""
-    parts = [f"{axis.name} {layer.pos[row, i]:.6g} {axis.unit}" for i, axis in enumerate(axes)]
+    # All digits that a position has: a time in a long window is told as finely as it is known.
+    places = [np.format_float_positional(place, trim="-") for place in layer.pos[row]]
+    parts = [f"{axis.name} {place} {axis.unit}" for place, axis in zip(places, axes, strict=True)]
     for name, values in layer.values.items():
         value = values[row]
         if name == "origin":

@@ -20,8 +20,8 @@ KEYS = (
     "up down: threshold   [ ] - =: times   views  r: 3D  b: bird's eye  f: front  x: side (x, t)  y: side (y, t)",
 )
 """What each key does, in every window: two lines."""
-LINE = 84
-"""Letters of a line, so that it ends left of the sliders."""
+LINE, FOOT = 98, 168
+"""Letters of a line above, so that it ends left of the sliders, and at the foot."""
 STEP = 0.01
 """Share of a slider's length that a key moves it by."""
 
@@ -105,7 +105,7 @@ class Controller:
     def drawing(self) -> Drawing:
         """All that is on the screen."""
         shown = self.scene.only(layer.name for layer in self.shown)
-        foot = (*wrap(self.message, 2 * LINE), *KEYS)
+        foot = (*wrap(self.message, FOOT), *KEYS)
         return Drawing(shown, tuple(self.texts), self.view, tuple(self.sliders), foot)
 
     @property

@@ -12,6 +12,8 @@ from visual.scene.layers import Scene
 
 GAP = 0.06
 """From the box to its numbers."""
+LETTER = 0.026
+"""About the width of a letter."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +33,59 @@ class Frame:
     texts: tuple[str, ...]
 
 
-def frame_of(scene: Scene, along: int | None = None) -> Frame:
+def behind(front: NDArray, along: int | None = None) -> tuple[bool, bool]:
+    """Whether one looks from the other end of t, and of x, than :func:`frame_of` puts numbers for.
+
+    Args:
+        front: (3,) towards the viewer, along (t, x, y).
+        along: the axis of the box that one looks along, from where there is one side only.
+    """
+    return (False, False) if along is not None else (bool(front[0] < 0), bool(front[1] > 0))
+
+
+def frame_of(scene: Scene, along: int | None = None, turned: tuple[bool, bool] = (False, False)) -> Frame:
     """The box, grid, numbers and names of a scene's axes.
 
     Args:
         scene: whose box.
         along: the axis of the box that one looks along: its numbers would lie over each other.
+        turned: by :func:`behind`, so that numbers lie outside the box and lines behind the hits.
     """
     box = np.array(scene.box)
     # Along which edge the numbers of t, x and y stand, and where outside is: in front of the floor,
     # at its right, and left of the front.
     origins = np.array([[0, 0, 0], [box[0], 0, 0], [0, 0, 0]])
     outward = np.array([[0, -1, -1], [1, 0, -1], [-1, -1, 0]]) * GAP
-    # The upright axis has its name on top: a line of text beside it would run into the numbers.
-    low = -3 * GAP if along == 0 else -GAP
-    names = np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
+    names = _names(scene, box, along)
+    mirrored = np.array([*turned, False])
     grid, anchors, texts = [], [], []
     for i, axis in enumerate(scene.drawn_axes):
         if i == along:
             continue
         for value, text in axis.ticks():
-            place = np.eye(3)[i] * (value - axis.low) / (axis.high - axis.low) * axis.edge
+            share = (value - axis.low) / (axis.high - axis.low)
+            # What is put at the other end now comes to its place when all is mirrored.
+            place = np.eye(3)[i] * (1 - share if mirrored[i] else share) * axis.edge
             anchors.append(origins[i] + place + outward[i])
             texts.append(text)
             grid += _grid_lines(i, place, box)
         anchors.append(names[i])
         texts.append(axis.label)
-    return Frame(_edges(box), np.array(grid), np.array(anchors), tuple(texts))
+    lines, seats = (np.where(mirrored, box - places, places) for places in (np.array(grid), np.array(anchors)))
+    if along is not None:
+        # On the side that faces the viewer: what is farther away would lie inside the box.
+        seats[:, along] = 0 if along == 1 else box[along]
+    return Frame(_edges(box), lines, seats, tuple(texts))
+
+
+def _names(scene: Scene, box: NDArray, along: int | None) -> NDArray[np.float64]:
+    """(3, 3) centres of the names of t, x and y, which is upright: beside it there is no room, its name is on top."""
+    if along is not None:  # below the numbers, or right of them
+        low = -3 * GAP if along == 0 else -GAP
+        return np.array([[box[0] / 2, -3 * GAP, -3 * GAP], [box[0] + 3.5 * GAP, box[1] / 2, low], [0, 0, box[2] + GAP]])
+    # So far out that half the name has room beside the numbers of an axis that runs into the depth.
+    t, x, _ = (2.5 * GAP + LETTER / 2 * len(axis.label) for axis in scene.drawn_axes)
+    return np.array([[box[0] / 2, -t, -1.5 * GAP], [box[0] + x, box[1] / 2, -GAP], [0, 0, box[2] + GAP]])
 
 
 def _grid_lines(axis: int, place: NDArray, box: NDArray) -> list[NDArray]:

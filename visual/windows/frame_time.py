@@ -5,6 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -13,13 +16,14 @@ from pointae import draws
 from pointae.errors import ComponentError
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
+from pointae.optional import require
 from visual.scene.drawing import VIEWS
 from visual.scene.source import EventSource
-from visual.windows.display import display_problem
+from visual.windows.display import NO_OPENGL, display_problem
 
 
 def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any]:
-    """Draw one event of evenly spread hits from many sides.
+    """Draw one event of evenly spread hits from many sides, in a process of its own: as a user's first window.
 
     Args:
         engine: ``"open3d"``, in a window, or ``"pyvista"``, off screen.
@@ -36,10 +40,17 @@ def measure(engine: str, hits: int, frames: int, seed: int = 1) -> dict[str, Any
     Raises:
         ComponentError: the engine cannot draw here.
     """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as own:
+        try:
+            return own.submit(_measure, engine, hits, frames, seed).result()
+        except BrokenProcessPool as error:
+            raise ComponentError(f"{engine} ended the process in which it drew", fix=NO_OPENGL) from error
+
+
+def _measure(engine: str, hits: int, frames: int, seed: int) -> dict[str, Any]:
     source = EventSource(_even_hits(hits, seed), f"{hits:,} hits")
-    canvas_of = _open3d if engine == "open3d" else _pyvista
-    canvas_of(source, 1)  # Imports, and what a library does once.
-    return {"engine": engine, "hits": hits, **canvas_of(source, frames)}
+    figures = (_open3d if engine == "open3d" else _pyvista)(source, frames)
+    return {"engine": engine, "hits": hits, **figures}
 
 
 def _open3d(source: EventSource, frames: int) -> dict[str, float]:
@@ -48,6 +59,7 @@ def _open3d(source: EventSource, frames: int) -> dict[str, float]:
     from visual.windows.controller import Controller
     from visual.windows.open3d_view import Window
 
+    require("open3d", extra="open3d")
     begin = time.perf_counter()
     window = Window(Controller(source))
 
@@ -66,6 +78,7 @@ def _pyvista(source: EventSource, frames: int) -> dict[str, float]:
     from visual.scene.drawing import drawing_of
     from visual.windows.pyvista_view import Canvas
 
+    require("pyvista", extra="view")
     begin = time.perf_counter()
     canvas = Canvas(off_screen=True)
     canvas.draw(drawing_of(source.scene(0)), few=True)

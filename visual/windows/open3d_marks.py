@@ -13,6 +13,7 @@ from PIL import ImageFont
 
 from visual.colours import BLUE, INK, rgb
 from visual.scene.drawing import Drawing, Slider
+from visual.scene.layers import Layer
 from visual.windows.frame import Frame
 
 _FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
@@ -22,6 +23,8 @@ _SHADES = 5
 """How finely the edge of a letter goes over into the paper."""
 _DEPTH = 0.2
 """Distance from the eye of what stays in its corner: nearer than any hit."""
+_RING, _THICK, _CORNERS = 1.1, 1.6, 16
+"""Pixels of a ring's radius for a point of its layer's size, of its line, and corners of what looks round."""
 _BAR = 230.0
 """Length of a slider in pixels."""
 _MARGIN, _ROW, _SLIDER_ROW = 20.0, 23.0, 52.0
@@ -29,12 +32,13 @@ _MARGIN, _ROW, _SLIDER_ROW = 20.0, 23.0, 52.0
 
 
 class Mark:
-    """A flat mesh of a constant size on the screen, at an anchor in the box or in a place of the window.
+    """A flat mesh of a constant size on the screen, at anchors in the box or in a place of the window.
 
     Args:
-        mesh: in any units.
-        outline: (V, 3) its vertices in pixels, right and up, from where it is anchored.
-        anchor: (3,) in the box; ``None`` for a mark that stays where it is in the window.
+        mesh: in any units; its vertices are the outline at the first anchor, at the second, ...
+        outline: (V, 3) vertices in pixels, right and up, from where they are anchored.
+        anchor: (3,) in the box, or (N, 3) to be there N times; ``None`` for a mark that stays where it is in the
+            window.
         place: pixels (right, down) from a corner of the window; negative from its right or lower edge.
     """
 
@@ -50,14 +54,14 @@ class Mark:
         size = np.array([camera.intrinsic.width, camera.intrinsic.height])
         if self.anchor is None:
             place = np.where(np.array(self.place) < 0, size, 0) + self.place
-            seat = np.array([*(place - size / 2) / focal, 1.0]) * _DEPTH
+            seat = np.array([[*(place - size / 2) / focal, 1.0]]) * _DEPTH
         else:
-            seat = turn @ self.anchor + shift
+            seat = np.atleast_2d(self.anchor) @ turn.T + shift
             # Letters are made of pixels: between two of them they would blur.
-            seat[:2] = np.round(seat[:2] * focal / seat[2]) * seat[2] / focal
+            seat[:, :2] = np.round(seat[:, :2] * focal / seat[:, 2:]) * seat[:, 2:] / focal
         # In the camera's frame y points down and z away from the viewer.
-        local = self.outline * (1, -1, -1) * seat[2] / focal + seat
-        self.mesh.vertices = type(self.mesh.vertices)((local - shift) @ turn)
+        local = self.outline * (1, -1, -1) * seat[:, None, 2:] / focal + seat[:, None]
+        self.mesh.vertices = type(self.mesh.vertices)(((local - shift) @ turn).reshape(-1, 3))
 
 
 class Marks:
@@ -83,6 +87,16 @@ class Marks:
         for i, slider in enumerate(drawing.sliders):
             marks += self._slider(slider, 34 + _SLIDER_ROW * i)
         return marks
+
+    def rings(self, layer: Layer, places: NDArray) -> Mark:
+        """A ring around each hit of a layer, at its place in the box (N, 3)."""
+        angles = np.linspace(0, 2 * np.pi, _CORNERS + 1)
+        circle = np.column_stack([np.cos(angles), np.sin(angles), np.zeros(_CORNERS + 1)])
+        outer, inner = circle * layer.style.size * _RING, circle * (layer.style.size * _RING - _THICK)
+        outline = np.stack([inner[:-1], outer[:-1], outer[1:], inner[1:]], axis=1).reshape(-1, 3)
+        colours = np.tile(rgb(layer.style.colour), (len(places), 1)) if layer.colours is None else layer.colours
+        mesh = self._mesh(np.tile(outline, (len(places), 1)), np.repeat(colours, _CORNERS, axis=0).astype(np.float64))
+        return Mark(mesh, outline, places)
 
     def _slider(self, slider: Slider, height: float) -> list[Mark]:
         share = (slider.value - slider.low) / (slider.high - slider.low)

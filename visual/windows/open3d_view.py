@@ -17,24 +17,26 @@ from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import rgb
 from visual.pictures.moving import write_pixels
-from visual.scene.drawing import ASIDE, VIEWS, Drawing, View, drawing_of, turning_step
+from visual.scene.drawing import VIEWS, Drawing, View, drawing_of, turning_step
 from visual.scene.layers import Layer, Scene
 from visual.scene.look import Look
 from visual.scene.source import EventSource
 from visual.windows.controller import Controller
 from visual.windows.display import NO_OPENGL, display_problem
-from visual.windows.frame import frame_of
+from visual.windows.frame import behind, frame_of
 from visual.windows.open3d_marks import Mark, Marks, slider_value
 
 _KEYS = {262: "right", 263: "left", 264: "down", 265: "up"} | {ord(key): key for key in "[]-="}
 """GLFW's numbers of keys; those of letters and digits are their ASCII capitals."""
 _FIELD_OF_VIEW, _NEARLY_PARALLEL = 35.0, 10.0
 """Degrees; Open3D's own 60 bends the box, and of a truly parallel view it tells no camera."""
-_ZOOM, _ZOOM_ALONG = 0.68, 0.54
+_ZOOM, _ZOOM_ALONG = 0.7, 0.54
 _NEAR, _FAR = 0.1, 100.0
 """From the eye; Open3D's own would cut off the texts, which are nearer than any hit."""
 _SOME, _MANY = 500, 20_000
 """Hits from which on they are drawn smaller."""
+_RINGED = 2_000
+"""Hits of a layer of rings that get one: more would run into each other."""
 _STILL = 3.0
 """Pixels that the mouse may move between press and release of a click."""
 
@@ -98,6 +100,8 @@ class Canvas:
         self.clouds: dict[str, Any] = {}
         self._drawn: list[Any] = []
         self._scene: Scene | None = None
+        self._along: int | None = None
+        self._turned = (False, False)
         self._step = 1
         self._marks: list[Mark] = []
         self._maker = Marks(self.open3d)
@@ -115,14 +119,19 @@ class Canvas:
             self.window.remove_geometry(geometry, reset_bounding_box=False)
         self._scene = scene = drawing.scene
         self._step = turning_step(scene) if few else 1
-        frame = frame_of(scene, drawing.view.along)
-        # Of hits in one cell the last is seen: the legend's first.
-        shown = [layer for layer in reversed(scene.layers) if len(layer.pos)]
+        self._along, self._turned = drawing.view.along, (False, False)
+        frame = frame_of(scene, self._along)
+        shown = [layer for layer in scene.layers if len(layer.pos)]
         self.clouds = {layer.name: self._cloud(scene, layer) for layer in shown}
         self._marks = self._maker.of(drawing, frame)
-        box, grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
-        self._drawn = [box, grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
+        # This window knows one size and dots only: a layer whose hits others hide is told by its rings.
+        ringed = [layer for layer in shown if layer.style.symbol == "ring" and len(layer.pos) <= _RINGED]
+        self._marks += [self._maker.rings(layer, scene.in_box(layer.pos)) for layer in ringed]
+        box, self._grid = self._lines(frame.edges, "#AAAAAA"), self._lines(frame.grid, "#E4E4E4")
+        self._drawn = [box, self._grid, *self.clouds.values(), *(mark.mesh for mark in self._marks)]
         hits = sum(len(layer.pos) for layer in scene.layers)
+        if 0 < hits < _MANY:
+            self._share_colours()
         # One size for all layers: this window knows no other.
         self.window.get_render_option().point_size = 7.0 if hits < _SOME else 4.5 if hits < _MANY else 2.0
         for i, geometry in enumerate(self._drawn):
@@ -138,7 +147,7 @@ class Canvas:
         front, up = view.directions(turn)
         degrees = _FIELD_OF_VIEW if view.along is None else _NEARLY_PARALLEL
         low, high = self._drawn[0].get_min_bound(), self._drawn[0].get_max_bound()
-        control.set_lookat((low + high) / 2 + (ASIDE if view.along is None else 0.0))
+        control.set_lookat((low + high) / 2 + view.aside)
         control.set_front(front)
         control.set_up(up)
         control.set_zoom(_ZOOM if view.along is None else _ZOOM_ALONG)
@@ -178,10 +187,23 @@ class Canvas:
         if self._camera is not None and np.array_equal(now, self._camera):
             return False
         self._camera = now
+        self._turn_frame(-camera.extrinsic[2, :3])
         for mark in self._marks:
             mark.face(camera)
             self.window.update_geometry(mark.mesh)
         return True
+
+    def _turn_frame(self, front: NDArray) -> None:
+        """Put numbers and grid where they belong for a viewer in front."""
+        if self._scene is None or self._turned == (turned := behind(front, self._along)):
+            return
+        self._turned = turned
+        frame = frame_of(self._scene, self._along, turned)
+        # The numbers are the first marks, in the order of the frame.
+        for mark, anchor in zip(self._marks, frame.anchors, strict=False):
+            mark.anchor = anchor
+        self._grid.points = self._lines(frame.grid, "#E4E4E4").points
+        self.window.update_geometry(self._grid)
 
     def _cloud(self, scene: Scene, layer: Layer) -> Any:
         vectors = self.open3d.utility.Vector3dVector
@@ -191,6 +213,17 @@ class Canvas:
             return cloud
         # This window knows no transparency: as the colour would look on white.
         return cloud.paint_uniform_color(1 - layer.style.opacity * (1 - np.array(rgb(layer.style.colour))))
+
+    def _share_colours(self) -> None:
+        """Hits in one cell get the colour of the first layer's: which of them is seen is chance in this window."""
+        places, colours = (
+            np.concatenate([np.asarray(getattr(cloud, name)) for cloud in self.clouds.values()])
+            for name in ("points", "colors")
+        )
+        _, first, cell = np.unique(places, axis=0, return_index=True, return_inverse=True)
+        ends = np.cumsum([len(cloud.points) for cloud in self.clouds.values()])
+        for cloud, part in zip(self.clouds.values(), np.split(colours[first[cell.ravel()]], ends[:-1]), strict=True):
+            cloud.colors = self.open3d.utility.Vector3dVector(part)
 
     def _lines(self, lines: NDArray, colour: str) -> Any:
         pairs = np.arange(2 * len(lines)).reshape(-1, 2)

@@ -12,20 +12,20 @@ from pointae.errors import ComponentError
 from pointae.optional import require
 from visual.colours import BLUE, INK, rgb
 from visual.pictures.moving import write_pixels
-from visual.scene.drawing import ASIDE, VIEWS, Drawing, Slider, View, drawing_of, turning_step
+from visual.scene.drawing import VIEWS, Drawing, Slider, View, drawing_of, turning_step
 from visual.scene.layers import Layer, Scene
 from visual.scene.look import Look
 from visual.scene.source import EventSource
 from visual.windows.controller import Controller
 from visual.windows.display import NO_OPENGL
-from visual.windows.frame import frame_of
+from visual.windows.frame import behind, frame_of
 
 POINT_SCALE = 1.8
 """Pixels of the window for a point of a layer's size."""
 _MANY = 20_000
 """Hits from which on they are drawn as small squares."""
 _INVISIBLE = ("vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow")
-_DISTANCE, _SCALE_ALONG = 4.6, 0.98
+_DISTANCE, _SCALE_ALONG = 4.8, 0.98
 """From the centre of the box to the eye, and half the height of what a parallel view shows."""
 _KEYS = {
     "Right": "right", "Left": "left", "Up": "up", "Down": "down",
@@ -97,6 +97,8 @@ class Canvas:
         self.plotter.enable_anti_aliasing("msaa", multi_samples=8)
         self.clouds: dict[str, Any] = {}
         self._scene: Scene | None = None
+        self._along: int | None = None
+        self._turned = (False, False)
         self._named: set[str] = set()
         self._step = 1
 
@@ -115,7 +117,9 @@ class Canvas:
         for layer in reversed(scene.layers):
             if len(layer.pos):
                 self._draw_layer(scene, layer)
-        self._draw_frame(scene, drawing.view)
+        self._along = drawing.view.along
+        self._turned = self._seen_from()
+        self._draw_frame(scene)
         for i, (text, colour) in enumerate(drawing.texts):
             self._write(f"text {i}", text, 0.945 - 0.033 * i, (12, 9)[i] if i < 2 else 10, colour)
         for i, text in enumerate(reversed(drawing.foot)):
@@ -127,7 +131,7 @@ class Canvas:
         """Look from a side, turned by degrees about the upright axis."""
         front, up = view.directions(turn)
         centre = self._box / 2
-        aim = centre + ASIDE if view.along is None else centre
+        aim = centre + view.aside
         # First the projection: PyVista moves the eye when it changes.
         if view.along is None:
             self.plotter.disable_parallel_projection()
@@ -137,6 +141,13 @@ class Canvas:
         self.plotter.parallel_scale = _SCALE_ALONG
         self.plotter.camera_set = True
         self.plotter.renderer.reset_camera_clipping_range()
+        self.face_the_viewer()
+
+    def face_the_viewer(self) -> None:
+        """Put numbers and grid where they belong for the side that one looks from."""
+        if self._scene is not None and self._turned != (turned := self._seen_from()):
+            self._turned = turned
+            self._draw_frame(self._scene)
 
     def turning(self, on: bool) -> None:
         """Draw no more hits than can be turned smoothly, or all again."""
@@ -183,9 +194,12 @@ class Canvas:
             cloud["colours"] = (layer.colours[:: self._step] * 255).round().astype(np.uint8)
         return cloud
 
-    def _draw_frame(self, scene: Scene, view: View) -> None:
+    def _seen_from(self) -> tuple[bool, bool]:
+        return behind(-np.array(self.plotter.camera.direction), self._along)
+
+    def _draw_frame(self, scene: Scene) -> None:
         self._box = np.array(scene.box)
-        frame = frame_of(scene, view.along)
+        frame = frame_of(scene, self._along, self._turned)
         for name, lines, colour in (("grid", frame.grid, "#E4E4E4"), ("edges", frame.edges, "#AAAAAA")):
             self.plotter.add_lines(lines.reshape(-1, 3), color=colour, width=1, name=name)
         self.plotter.add_point_labels(
@@ -219,6 +233,8 @@ class Window(Canvas):
         self._pressed_at = (0, 0)
         self._pressed = False
         self._timer = 0
+        # PyVista's own keys go: its "Up" would zoom as well, its "minus" shrink the hits.
+        self.plotter.iren.clear_key_event_callbacks()
         for key in "npcurbfxy0123456789":
             self.plotter.add_key_event(key, lambda key=key: self.press(key))
         for name, key in _KEYS.items():
@@ -230,7 +246,9 @@ class Window(Canvas):
         self.plotter.add_key_event("q", self.plotter.iren.terminate_app)
         interactor.AddObserver("LeftButtonPressEvent", lambda *_: self.button(pressed=True))
         # The style that turns the box keeps the release to itself, but tells of its end.
-        interactor.GetInteractorStyle().AddObserver("EndInteractionEvent", lambda *_: self.button(pressed=False))
+        style = interactor.GetInteractorStyle()
+        style.AddObserver("EndInteractionEvent", lambda *_: self.button(pressed=False))
+        style.AddObserver("InteractionEvent", lambda *_: self.face_the_viewer())
         interactor.AddObserver("TimerEvent", lambda *_: self.idle())
         self._redraw()
 
@@ -285,7 +303,7 @@ class Window(Canvas):
             interactor.DestroyTimer(self._timer)
             self._timer = interactor.CreateOneShotTimer(_PAUSE)
         for i, slider in enumerate(drawing.sliders):
-            self._show_slider(slider, 0.93 - 0.085 * i)
+            self._show_slider(slider, 0.93 - 0.07 * i)
 
     def _show_slider(self, slider: Slider, height: float) -> None:
         if slider.name not in self._sliders:

@@ -8,6 +8,7 @@ function setTheme(dark) {
 function themeButton() {
   const button = document.createElement("button");
   button.type = "button";
+  button.className = "theme";
   button.textContent = "light / dark";
   button.onclick = () => setTheme(document.documentElement.dataset.theme !== "dark");
   return button;

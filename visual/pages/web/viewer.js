@@ -4,6 +4,9 @@
 const SYMBOLS = {dot: "circle", ring: "circle-open", diamond: "diamond"};
 const SIGNS = {dot: "\u25cf", ring: "\u25cb", diamond: "\u25c6"};
 const TRACKS = ["#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
+// Viridis from little to much, without what the paper would swallow: dark for much on light paper, bright on dark.
+const SCALES = {light: ["#bddf26", "#5ec962", "#22a884", "#25848e", "#355f8d", "#463480", "#440154"],
+                dark: ["#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"]};
 const STEPS = 1000;
 // Axes of the drawing: time to the right, x into the depth, y up.
 const VIEWS = {
@@ -13,6 +16,9 @@ const VIEWS = {
   "front": {eye: {x: 2, y: 0, z: 0}, up: {x: 0, y: 0, z: 1}, projection: {type: "orthographic"}},
   "side": {eye: {x: 0, y: -2, z: 0}, up: {x: 0, y: 0, z: 1}, projection: {type: "orthographic"}},
 };
+
+// Width by height of a plot that the box fits at these distances.
+const WIDE = 1.55;
 
 function element(tag, content, attributes) {
   const made = Object.assign(document.createElement(tag), attributes || {});
@@ -53,7 +59,14 @@ class Viewer {
     return this.redraw();
   }
 
-  look(view) { return Plotly.relayout(this.plot, {"scene.camera": VIEWS[view]}); }
+  look(view) { return Plotly.relayout(this.plot, {"scene.camera": this.camera(view)}); }
+
+  // A view from as far as the plot needs: of a narrow one both sides of the box would be cut off.
+  camera(view) {
+    const shape = this.plot.clientWidth / this.plot.clientHeight || WIDE, far = Math.max(1, WIDE / shape);
+    const eye = Object.fromEntries(Object.entries(VIEWS[view].eye).map(([axis, place]) => [axis, far * place]));
+    return {...VIEWS[view], eye};
+  }
 
   // ---- thresholds: the slider is even in logits, where scores are shares -----------------------------
 
@@ -143,7 +156,7 @@ class Viewer {
       showlegend: false, hoverlabel: {align: "left"}, uirevision: "same",
       scene: {xaxis: side(t), yaxis: side(x), zaxis: side(y), aspectmode: "manual", uirevision: "same",
               aspectratio: {x: t.edge, y: x.edge, z: y.edge}, dragmode: "turntable",
-              camera: this.plot.layout ? this.plot.layout.scene.camera : VIEWS["3D"]},
+              camera: this.plot.layout ? this.plot.layout.scene.camera : this.camera("3D")},
     };
     // What is drawn last lies on top: the first of the list.
     const traces = Object.entries(layers).map(([name, layer]) => this.trace(name, layer, scene, paint)).reverse();
@@ -157,7 +170,7 @@ class Viewer {
     const text = hits.map(([layer, i]) => Object.keys(layer.values).map(
       key => `<br>${key} ${layer.values[key][i] === null ? "undefined" : +Number(layer.values[key][i]).toPrecision(5)}`
     ).join(""));
-    const places = scene.axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.6~g} ${axis.unit}`);
+    const places = scene.axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.7~g} ${axis.unit}`);
     const [xs, ys, ts] = ["x", "y", "t"].map(of);
     return {
       type: "scatter3d", mode: "markers", name: name, meta: name, text: text, x: ts, y: xs, z: ys,
@@ -177,18 +190,21 @@ class Viewer {
       return {color: hits.map(([layer, i]) => layer.colours ? layer.colours[i] : layer.colour)};
     }
     if (this.colour === "layer") return {color: paint(`--c${style.colour.slice(1)}`) || style.colour};
-    const values = hits.map(([layer, i]) => this.colour === "time" ? layer.t[i] : (layer.values[this.colour] || [])[i]);
+    const t = this.scenes[this.current].axes[2];
+    const values = hits.map(([layer, i]) => this.colour === "time" ? layer.t[i] / t.factor : (layer.values[this.colour] || [])[i]);
     const grey = paint("--soft");
     if (this.colour === "truth") return {color: hits.map(([layer, i]) => (layer.values.signal || [])[i] ? TRACKS[0] : grey)};
     if (this.colour === "track") return {color: values.map(v => v >= 0 ? TRACKS[v % TRACKS.length] : grey)};
     const [low, high] = this.scale();
-    return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: "Viridis", cmin: low, cmax: high,
-            showscale: true, colorbar: {title: {text: this.colour}, thickness: 12, len: 0.6, x: 1}};
+    const colours = SCALES[document.documentElement.dataset.theme];
+    const scale = colours.map((colour, place) => [place / (colours.length - 1), colour]);
+    return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: scale, cmin: low, cmax: high,
+            showscale: true, colorbar: {title: {text: this.colour === "time" ? t.label : this.colour}, thickness: 12, len: 0.6, x: 1}};
   }
 
   scale() {
     const t = this.scenes[this.current].axes[2];
-    if (this.colour === "time") return [t.low, t.high];
+    if (this.colour === "time") return [t.low / t.factor, t.high / t.factor];
     if (this.colour === "score" && this.ends() && this.shares) return [0, 1];
     let low = Infinity, high = -Infinity;
     for (const layer of this.scenes.flatMap(scene => scene.layers)) {
@@ -288,10 +304,11 @@ class Viewer {
     if (this.scenes.length > 1) {
       this.chooser = element("select", this.scenes.map((scene, i) => new Option(scene.title, i)), {title: "event"});
       this.chooser.onchange = () => this.show(Number(this.chooser.value));
-      bar.push(button("\u25c0", "previous event (left arrow)", () => this.show(this.current - 1)), this.chooser,
-               button("\u25b6", "next event (right arrow)", () => this.show(this.current + 1)));
+      const back = button("\u25c0", "previous event (left arrow)", () => this.show(this.current - 1));
+      const on = button("\u25b6", "next event (right arrow)", () => this.show(this.current + 1));
+      bar.push(element("div", [back, this.chooser, on], {className: "group"}));
     }
-    bar.push(...views);
+    bar.push(element("div", views, {className: "group"}));
     this.plot = element("div", [], {className: "plot"});
     this.layerList = element("div", [], {className: "layers"});
     this.key = element("div", [], {className: "key"});
