@@ -342,9 +342,7 @@ def test_compiled_loops_give_the_same_numbers_whatever_the_threads(monkeypatch):
         together = run("torch", voxels, (3, 3, 3), (2, 3, 2))
     finally:
         torch.set_num_threads(threads)
-    # The weights' gradient at the centre is a product of torch's, which may be cut in other places.
-    assert all(torch.equal(a, b) for a, b in zip(alone[:4], together[:4], strict=True))
-    assert_agree(alone, together, tolerance=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_an_error_in_a_part_is_told_and_no_part_is_left_out(monkeypatch):

@@ -1,6 +1,6 @@
 """The inner loops of sparse convolution on a CPU, compiled by numba when first called and kept in its cache.
 
-Products of gathered rows add up in registers, tile by tile of 4 rows and 16 or 32 columns; LLVM lays
+Products of gathered rows add up in registers, tile by tile of 8 rows and 16 or 32 columns; LLVM lays
 a tile out for the vectors that the processor has. The order of a sum does not depend on the machine's
 threads, so results repeat.
 """
@@ -16,12 +16,12 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-ROWS = 4
-"""Rows of a tile."""
+ROWS = 8
+"""Rows of a tile: with two vectors of columns 16 sums, which with their factors fill the registers of AVX-512."""
 LANES = 16
 """Columns of a vector; a tile is one or two wide."""
 PAIRS_AT_ONCE = 256
-"""Pairs whose rows are gathered for the gradient of the weights: few enough to stay in the first cache."""
+"""Pairs whose rows meet all tiles of the gradient of the weights in turn: few enough to stay in the first cache."""
 FUSED = ("contract",)
 """A product and a sum may be one instruction."""
 
@@ -35,20 +35,25 @@ def _tile(vectors: int) -> Callable[..., None]:
 
         for c in range(count):
             for i, column in rows and columns of the tile:
-                out[t_i + column] += x[r_i + c * x_step] * w[start + c * w_step + column]
+                out[places[i] + first + column] += x[rows[i] + x_at[c]] * w[start + w_at[c] + column]
     """
 
     @intrinsic
-    def tile(typing, x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3):  # type: ignore[no-untyped-def]
-        signature = types.void(x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3)
+    def tile(typing, x, rows, x_at, w, start, w_at, count, out, places, first):  # type: ignore[no-untyped-def]
+        signature = types.void(x, rows, x_at, w, start, w_at, count, out, places, first)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             def flat(number: int) -> Any:
                 return context.make_array(signature.args[number])(context, builder, arguments[number]).data
 
-            inputs, weights, outputs = flat(0), flat(6), flat(10)
-            rows, x_step = arguments[1:5], arguments[5]
-            start, w_step, count, places = arguments[7], arguments[8], arguments[9], arguments[11:]
+            def at(base: Any, place: Any) -> Any:
+                return builder.load(builder.gep(base, [place]))
+
+            def numbers(base: Any) -> list[Any]:
+                return [at(base, ir.Constant(ir.IntType(64), i)) for i in range(ROWS)]
+
+            inputs, rows_of, x_at, weights, w_at, outputs, places_of = (flat(i) for i in (0, 1, 2, 3, 5, 7, 8))
+            start, count, first = (arguments[i] for i in (4, 6, 9))
             scalar = inputs.type.pointee
             vector, align = ir.VectorType(scalar, LANES), context.get_abi_alignment(scalar)
             lane_zero, nowhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None), vector(ir.Undefined)
@@ -58,23 +63,26 @@ def _tile(vectors: int) -> Callable[..., None]:
                 return [builder.bitcast(builder.gep(base, [step]), vector.as_pointer()) for step in steps]
 
             def in_all_lanes(number: Any) -> Any:
-                first = builder.insert_element(nowhere, number, ir.IntType(32)(0))
-                return builder.shuffle_vector(first, nowhere, lane_zero)
+                one = builder.insert_element(nowhere, number, ir.IntType(32)(0))
+                return builder.shuffle_vector(one, nowhere, lane_zero)
 
+            rows, places = numbers(rows_of), [builder.add(place, first) for place in numbers(places_of)]
             sums = []  # LLVM moves them into registers
             for pointer in [pointer for place in places for pointer in pointers(outputs, place)]:
                 own = cgutils.alloca_once(builder, vector)
                 builder.store(builder.load(pointer, align=align), own)
                 sums.append((own, pointer))
             with cgutils.for_range(builder, count) as loop:
-                factors_at = pointers(weights, builder.add(start, builder.mul(loop.index, w_step)))
+                factors_at = pointers(weights, builder.add(start, at(w_at, loop.index)))
                 factors = [builder.load(pointer, align=align) for pointer in factors_at]
+                column = builder.gep(inputs, [at(x_at, loop.index)])
                 for i, row in enumerate(rows):
-                    place = builder.add(row, builder.mul(loop.index, x_step))
-                    number = in_all_lanes(builder.load(builder.gep(inputs, [place])))
+                    number = in_all_lanes(at(column, row))
                     for factor, (own, _) in zip(factors, sums[vectors * i :], strict=False):
                         product = builder.fmul(number, factor, flags=FUSED)
                         builder.store(builder.fadd(builder.load(own), product, flags=FUSED), own)
+                latch = builder.block
+            latch.terminator.set_metadata("llvm.loop", _not_unrolled(builder.module))
             for own, pointer in sums:
                 builder.store(builder.load(own), pointer, align=align)
             return context.get_dummy_value()
@@ -84,17 +92,23 @@ def _tile(vectors: int) -> Callable[..., None]:
     return tile
 
 
+def _not_unrolled(module: Any) -> Any:
+    """Of a loop: unrolled, it would load ahead more than the registers hold, and lose a third of its speed."""
+    loop = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
+    loop.operands = (loop, *loop.operands)  # a loop's metadata begin with themselves
+    return loop
+
+
 _narrow, _wide = _tile(1), _tile(2)
 
 
 @compiled
-def _tiles(x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3, columns):  # type: ignore[no-untyped-def]
-    """Four whole rows of ``columns``, a multiple of :data:`LANES`."""
+def _tiles(x, rows, x_at, w, start, w_at, count, out, places, columns):  # type: ignore[no-untyped-def]
+    """:data:`ROWS` whole rows of ``columns``, a multiple of :data:`LANES`."""
     for c in range(0, columns - LANES, 2 * LANES):
-        _wide(x, r0, r1, r2, r3, x_step, w, start + c, w_step, count, out, t0 + c, t1 + c, t2 + c, t3 + c)
+        _wide(x, rows, x_at, w, start + c, w_at, count, out, places, c)
     if columns % (2 * LANES):
-        c = columns - LANES
-        _narrow(x, r0, r1, r2, r3, x_step, w, start + c, w_step, count, out, t0 + c, t1 + c, t2 + c, t3 + c)
+        _narrow(x, rows, x_at, w, start + columns - LANES, w_at, count, out, places, columns - LANES)
 
 
 @compiled
@@ -153,6 +167,7 @@ def products(x, w, source, target, begin, end, centre, first_row, last_row, out,
     offsets, channels, columns = w.shape
     x_flat, w_flat, out_flat = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    x_at, w_at = np.arange(channels), np.arange(channels) * columns
     for row in range(first_row, last_row):
         for c in range(columns):
             out[row, c] = 0
@@ -166,50 +181,40 @@ def products(x, w, source, target, begin, end, centre, first_row, last_row, out,
                 places[i] = (target[pair] if listed else pair) * columns
                 if pair < first + i:  # after the last: added to nothing
                     places[i] = spare * columns
-            _tiles(
-                x_flat, rows[0], rows[1], rows[2], rows[3], 1, w_flat, start, columns, channels,
-                out_flat, places[0], places[1], places[2], places[3], columns,
-            )  # fmt: skip
+            _tiles(x_flat, rows, x_at, w_flat, start, w_at, channels, out_flat, places, columns)
 
 
 @compiled
-def outer_products(x, grad, source, target, starts, first_offset, last_offset, out):  # type: ignore[no-untyped-def]
+def outer_products(x, grad, source, target, starts, centre, first_offset, last_offset, out):  # type: ignore[no-untyped-def]
     """``out[k] = x[source].T @ grad[target]`` of the pairs of offsets ``first_offset`` to ``last_offset - 1``.
 
     Args:
-        x: (M, C_in).
-        grad: (M', C_out).
+        x: (M, C_in), C_in a multiple of :data:`ROWS`.
+        grad: (M', C_out), C_out a multiple of :data:`LANES`.
         source, target: (P,) int64.
         starts: (K + 1,) int64, pairs of offset k are ``starts[k]`` to ``starts[k + 1] - 1``.
+        centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
         out: (K, C_in, C_out).
     """
-    _, channels, out_channels = out.shape
-    height, columns = -(-channels // ROWS) * ROWS, -(-out_channels // LANES) * LANES
-    read = np.zeros((PAIRS_AT_ONCE, height), x.dtype)
-    written = np.zeros((PAIRS_AT_ONCE, columns), x.dtype)
-    sums = np.empty((height, columns), x.dtype)
-    read_flat, written_flat, sums_flat = read.reshape(-1), written.reshape(-1), sums.reshape(-1)
+    _, channels, columns = out.shape
+    x_flat, grad_flat, out_flat = x.reshape(-1), grad.reshape(-1), out.reshape(-1)
+    rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    x_at, grad_at = np.empty(PAIRS_AT_ONCE, np.int64), np.empty(PAIRS_AT_ONCE, np.int64)
     for k in range(first_offset, last_offset):
-        for i in range(height):
-            for c in range(columns):
-                sums[i, c] = 0
-        for first in range(starts[k], starts[k + 1], PAIRS_AT_ONCE):
-            count = min(PAIRS_AT_ONCE, starts[k + 1] - first)
-            for i in range(count):
-                row, out_row = source[first + i], target[first + i]
-                for c in range(channels):
-                    read[i, c] = x[row, c]
-                for c in range(out_channels):
-                    written[i, c] = grad[out_row, c]
-            for row in range(0, height, ROWS):
-                t = row * columns
-                _tiles(
-                    read_flat, row, row + 1, row + 2, row + 3, height, written_flat, 0, columns, count,
-                    sums_flat, t, t + columns, t + 2 * columns, t + 3 * columns, columns,
-                )  # fmt: skip
         for i in range(channels):
-            for c in range(out_channels):
-                out[k, i, c] = sums[i, c]
+            for c in range(columns):
+                out[k, i, c] = 0
+        listed = k != centre
+        first_pair, last_pair = (starts[k], starts[k + 1]) if listed else (0, len(x))
+        for first in range(first_pair, last_pair, PAIRS_AT_ONCE):
+            count = min(PAIRS_AT_ONCE, last_pair - first)
+            for i in range(count):
+                x_at[i] = (source[first + i] if listed else first + i) * channels
+                grad_at[i] = (target[first + i] if listed else first + i) * columns
+            for row in range(0, channels, ROWS):
+                for i in range(ROWS):
+                    rows[i], places[i] = row + i, (k * channels + row + i) * columns
+                _tiles(x_flat, rows, x_at, grad_flat, 0, grad_at, count, out_flat, places, columns)
 
 
 @compiled
