@@ -16,6 +16,8 @@ import zlib
 import torch
 from torch import Tensor
 
+from pointae.ordering import stable_order
+
 _ALL = (1 << 64) - 1
 
 
@@ -168,7 +170,7 @@ def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     batch = torch.repeat_interleave(counts)
     local = torch.arange(batch.numel(), device=batch.device) - offsets[:-1].index_select(0, batch)
     # One sort of (event, 40 random bits) serves all events; ties keep their order.
-    order = torch.argsort((batch << 40) | _shift_right(bits(keys.index_select(0, batch), local), 24), stable=True)
+    order = stable_order((batch << 40) | _shift_right(bits(keys.index_select(0, batch), local), 24))
     return torch.empty_like(order).index_copy_(0, order, local)
 
 

@@ -16,6 +16,7 @@ ROWS = [
         "environment",
         "storage",
         "terminal",
+        "ordering",
         "draws",
         "geometry",
         "hits",

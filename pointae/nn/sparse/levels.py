@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pointae.errors import ConfigError
-from pointae.voxels import Triple, coarse_shape, pack_keys, unpack_keys
+from pointae.ordering import distinct
+from pointae.voxels import Triple, coarse_shape, pack_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,13 @@ class Coarsening:
     @classmethod
     def build(cls, indices: Tensor, spatial_shape: Triple, ratio: Triple) -> Coarsening:
         """Gather the voxels (M, 4) of a grid by ``ratio``."""
-        steps = torch.tensor((1, *ratio), device=indices.device)
-        cells, inner = indices.div(steps, rounding_mode="floor"), indices % steps
+        steps = indices.new_tensor((1, *ratio))
+        cells = indices.div(steps, rounding_mode="floor")
+        inner = indices - cells * steps
         shape = coarse_shape(spatial_shape, ratio)
-        keys, parent = torch.unique(pack_keys(cells, shape), return_inverse=True)
+        first, parent = distinct(pack_keys(cells, shape))
         position = (inner[:, 1] * ratio[1] + inner[:, 2]) * ratio[2] + inner[:, 3]
-        return cls(ratio, parent, position, unpack_keys(keys, shape), shape)
+        return cls(ratio, parent, position.long(), cells.index_select(0, first), shape)
 
 
 class Level(ABC):

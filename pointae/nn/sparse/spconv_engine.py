@@ -20,6 +20,7 @@ from torch import Tensor
 from pointae.errors import ComponentError
 from pointae.nn.sparse.levels import Coarsening, Level
 from pointae.optional import require
+from pointae.ordering import stable_order
 from pointae.voxels import Triple, pack_keys
 
 MAX_CELLS = 2**31 - 1
@@ -147,10 +148,10 @@ class SpconvLevel(Level):
         pieces = []
         for fine, coarse, indices, events in self._split(whole):
             out, pairs = self._pairs(indices, events, whole, ratio, ratio, [0, 0, 0], (1, 1, 1), subm=False)
-            order = torch.argsort(pack_keys(out, coarse_grid))
+            order = stable_order(pack_keys(out, coarse_grid))
             if not torch.equal(out[order, 1:], self.next.indices[coarse, 1:]):
                 raise ComponentError("spconv lost voxels of a strided convolution", fix="use engine 'torch'")
-            pieces.append(_Piece(fine, coarse, pairs, order, torch.argsort(order)))
+            pieces.append(_Piece(fine, coarse, pairs, order, stable_order(order)))
         return pieces
 
     def _pairs(

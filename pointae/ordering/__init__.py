@@ -1,0 +1,44 @@
+"""Whole numbers in order, and which of them are the same: by compiled loops on a CPU with numba, else by torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pointae.optional import compiled_loops
+
+LOOPS = "pointae.ordering.compiled"
+WORTH = 1024
+"""Numbers from which a compiled loop is worth its call."""
+
+
+def stable_order(keys: Tensor) -> Tensor:
+    """(N,) int64, rows of ``keys`` (N,) int64 in ascending order; equal ones stay in the order they had."""
+    if loops := loops_for(keys):
+        return torch.from_numpy(loops.ascending(keys.numpy()))
+    return torch.argsort(keys, stable=True)
+
+
+def distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of ``keys`` (N,) int64 are the same.
+
+    Returns:
+        first: (M,) int64, the first row of each number, the numbers ascending.
+        number_of: (N,) int64, place of each row's number among them.
+    """
+    if loops := loops_for(keys):
+        first, number_of = loops.distinct(keys.numpy())
+        return torch.from_numpy(first), torch.from_numpy(number_of)
+    order = torch.argsort(keys, stable=True)
+    ascending = keys.index_select(0, order)
+    is_new = torch.ones_like(ascending, dtype=torch.bool)
+    torch.ne(ascending[1:], ascending[:-1], out=is_new[1:])
+    number_of = torch.empty_like(order).index_copy_(0, order, is_new.cumsum(0) - 1)
+    return order.masked_select(is_new), number_of
+
+
+def loops_for(keys: Tensor) -> Any:
+    """The module of compiled loops for many numbers on a CPU; ``None``: torch alone."""
+    return compiled_loops(LOOPS)[0] if keys.device.type == "cpu" and len(keys) >= WORTH else None
