@@ -7,8 +7,8 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
-from pointae.nn.segments import EventContext
 from pointae.nn.sparse.levels import Level
+from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU
 from pointae.voxels import Triple
 
 
@@ -87,13 +87,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, kernel_size: Triple = (3, 3, 3)) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(channels)
-        self.context = EventContext(channels)
+        self.norm_1 = RowNorm(channels)
+        self.context = ContextReLU(channels)
         self.conv_1 = SubmanifoldConv(channels, channels, kernel_size)
-        self.norm_2 = nn.LayerNorm(channels)
+        self.norm_2 = RowNormReLU(channels)
         self.conv_2 = SubmanifoldConv(channels, channels, kernel_size)
 
     def forward(self, h: Tensor, level: Level) -> Tensor:
-        n = self.norm_1(h)
-        n = self.conv_1((n + self.context(n, level)).relu(), level)
-        return h + self.conv_2(self.norm_2(n).relu(), level)
+        n = self.conv_1(self.context(self.norm_1(h), level), level)
+        return h + self.conv_2(self.norm_2(n), level)

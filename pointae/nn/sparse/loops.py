@@ -8,9 +8,9 @@ from torch import Tensor
 
 from pointae.optional import compiled_loops
 
-LOOPS = "pointae.nn.sparse.compiled"
+LOOPS, ROW_LOOPS = "pointae.nn.sparse.compiled", "pointae.nn.sparse.compiled_rows"
 
 
-def loops_for(tensor: Tensor) -> Any:
-    """The module of compiled loops for a tensor on a CPU; ``None``: torch alone."""
-    return compiled_loops(LOOPS)[0] if tensor.device.type == "cpu" else None
+def loops_for(tensor: Tensor, module: str = LOOPS) -> Any:
+    """A module of compiled loops for a tensor on a CPU; ``None``: torch alone."""
+    return compiled_loops(module)[0] if tensor.device.type == "cpu" else None
