@@ -17,6 +17,7 @@ ROWS = [
         "storage",
         "terminal",
         "ordering",
+        "draws_compiled",
         "draws",
         "geometry",
         "hits",

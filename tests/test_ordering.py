@@ -18,7 +18,7 @@ BOUNDS = {"few": (0, 7), "one": (5, 6), "cells": (0, 3_000_000), "any": (-LARGES
 @pytest.fixture(params=["torch alone", pytest.param("compiled loops", marks=needs_loops)], autouse=True)
 def way(request, monkeypatch) -> None:
     loops = LOOPS if request.param == "compiled loops" else None
-    monkeypatch.setattr("pointae.ordering.loops_for", lambda keys: loops)
+    monkeypatch.setattr("pointae.ordering.loops_for", lambda keys, numbers=None: loops)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 5000])
@@ -42,3 +42,10 @@ def test_loops_are_for_many_numbers(monkeypatch):
     monkeypatch.undo()
     assert ordering.loops_for(torch.zeros(ordering.WORTH, dtype=torch.int64)) is LOOPS
     assert ordering.loops_for(torch.zeros(ordering.WORTH - 1, dtype=torch.int64)) is None
+
+
+@pytest.mark.parametrize("counts", [[], [0, 0], [3, 0, 2, 1], [0, 1500, 0, 700]], ids=str)
+def test_things_of_owners_are_numbered(counts):
+    rows, numbers = ordering.numbered(torch.tensor(counts, dtype=torch.int64))
+    assert rows.tolist() == [row for row, count in enumerate(counts) for _ in range(count)]
+    assert numbers.tolist() == [number for count in counts for number in range(count)]

@@ -39,6 +39,23 @@ def distinct(keys: Tensor) -> tuple[Tensor, Tensor]:
     return order.masked_select(is_new), number_of
 
 
-def loops_for(keys: Tensor) -> Any:
-    """The module of compiled loops for many numbers on a CPU; ``None``: torch alone."""
-    return compiled_loops(LOOPS)[0] if keys.device.type == "cpu" and len(keys) >= WORTH else None
+def numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """``counts`` (R,) int64 things of each of R owners: the owner's row and the thing's own number.
+
+    Returns:
+        rows: (N,) int64, ascending.
+        numbers: (N,) int64, ``0..count - 1`` for each owner.
+    """
+    total = int(counts.sum())
+    if loops := loops_for(counts, total):
+        rows, numbers = loops.numbered(counts.numpy(), total)
+        return torch.from_numpy(rows), torch.from_numpy(numbers)
+    rows = torch.repeat_interleave(counts, output_size=total)
+    starts = (counts.cumsum(0) - counts).index_select(0, rows)
+    return rows, torch.arange(total, device=counts.device) - starts
+
+
+def loops_for(keys: Tensor, numbers: int | None = None) -> Any:
+    """The module of compiled loops for so many numbers, by default those of ``keys``; ``None``: torch alone."""
+    many = (len(keys) if numbers is None else numbers) >= WORTH
+    return compiled_loops(LOOPS)[0] if many and keys.device.type == "cpu" else None

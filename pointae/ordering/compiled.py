@@ -62,3 +62,15 @@ def distinct(keys):  # type: ignore[no-untyped-def]
             found += 1
         number_of[row] = found - 1
     return first[:found].copy(), number_of
+
+
+@compiled
+def numbered(counts, total):  # type: ignore[no-untyped-def]
+    """The owner's row and the own number, (N,) int64 each, of ``counts`` (R,) things of R owners, N in all."""
+    rows, numbers = np.empty(total, np.int64), np.empty(total, np.int64)
+    place = 0
+    for row in range(counts.size):
+        for number in range(counts[row]):
+            rows[place], numbers[place] = row, number
+            place += 1
+    return rows, numbers
