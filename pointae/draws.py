@@ -20,7 +20,7 @@ from torch import Tensor
 from pointae.optional import compiled_loops
 from pointae.ordering import WORTH, numbered, stable_order
 
-_MADE_OF = ("pointae.draws_compiled", "pointae.ordering.compiled")
+LOOPS = "pointae.draws_compiled"
 _ALL = (1 << 64) - 1
 
 
@@ -170,7 +170,7 @@ def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
 def _loops_for(keys: Tensor, numbers: int | None = None) -> Any:
     """The module of compiled loops for that many numbers, of 1-D keys, on a CPU; ``None``: torch alone."""
     many = (keys.numel() if numbers is None else numbers) >= WORTH
-    return compiled_loops(*_MADE_OF)[0] if many and keys.ndim == 1 and keys.device.type == "cpu" else None
+    return compiled_loops(LOOPS)[0] if many and keys.ndim == 1 and keys.device.type == "cpu" else None
 
 
 def _unit(word: Tensor) -> Tensor:
