@@ -26,7 +26,7 @@ from pointae.threads import side_by_side
 from pointae.voxels import Triple, VoxelBatch, pack_keys, to_dense, unpack_keys, voxelize
 
 needs_spconv = pytest.mark.skipif(not is_installed("spconv"), reason="spconv is not installed")
-needs_loops = pytest.mark.skipif(compiled_loops(LOOPS)[0] is None, reason=compiled_loops(LOOPS)[1])
+needs_loops = pytest.mark.skipif(compiled_loops(*LOOPS)[0] is None, reason=compiled_loops(*LOOPS)[1])
 COMPILED = pytest.param("torch, compiled loops", marks=needs_loops)
 C_IN, C_MID, C_OUT = 3, 4, 2
 
@@ -49,7 +49,7 @@ def torch_alone(monkeypatch) -> str:
 
 def chosen(name: str, monkeypatch) -> str:
     if name == "torch alone":
-        monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda _: (None, "torch alone"))
+        monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda *_: (None, "torch alone"))
     return name.split()[0].strip(",")
 
 
@@ -306,7 +306,7 @@ def test_torch_engine_passes_gradcheck_and_repeats_itself(torch_engine):
 def test_engines_by_name(monkeypatch):
     assert resolve_engine("torch")[0] == "torch"
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert resolve_engine("auto") == ("torch", f"auto: no CUDA device; {compiled_loops(LOOPS)[1]}")
+    assert resolve_engine("auto") == ("torch", f"auto: no CUDA device; {compiled_loops(*LOOPS)[1]}")
     with pytest.raises(ConfigError, match=r"unknown sparse engine 'spcnv' .*did you mean 'spconv'"):
         resolve_engine("spcnv")
     monkeypatch.setattr("pointae.optional.is_installed", lambda module: False)

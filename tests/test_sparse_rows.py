@@ -13,9 +13,9 @@ from pointae.nn.sparse.loops import ROW_LOOPS
 from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU, pooled_rows
 from pointae.optional import compiled_loops
 
-LOOPS, WHY_NOT = compiled_loops(ROW_LOOPS)
+LOOPS, WHY_NOT = compiled_loops(*ROW_LOOPS)
 pytestmark = pytest.mark.skipif(LOOPS is None, reason=WHY_NOT)
-CHANNELS = 5
+CHANNELS = 32
 
 
 def rows_of(*counts: int) -> Rows:
@@ -44,7 +44,7 @@ def run(layer: str, rows: Rows, dtype: torch.dtype = torch.float64) -> list[Tens
 
 @pytest.fixture
 def torch_alone(monkeypatch):
-    return lambda: monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda _: (None, "torch alone"))
+    return lambda: monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda *_: (None, "torch alone"))
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
@@ -72,6 +72,14 @@ def test_the_same_numbers_whatever_the_threads(layer, monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_is_no_number_does_not_vanish(layer):
+    module, h = LAYERS[layer](CHANNELS), torch.ones(5, CHANNELS)
+    h[1, 3] = torch.nan
+    out = module(h, rows_of(2, 3)) if layer in ("context, ReLU", "pooled") else module(h)
+    assert out[0 if layer == "pooled" else 1].isnan().any()
 
 
 def test_half_precision_is_torchs():

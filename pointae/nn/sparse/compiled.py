@@ -16,14 +16,12 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pointae.nn.sparse.lanes import LANES, Lanes
+
 ROWS = 8
 """Rows of a tile: with two vectors of columns 16 sums, which with their factors fill the registers of AVX-512."""
-LANES = 16
-"""Columns of a vector; a tile is one or two wide."""
 PAIRS_AT_ONCE = 256
 """Pairs whose rows meet all tiles of the gradient of the weights in turn: few enough to stay in the first cache."""
-FUSED = ("contract",)
-"""A product and a sum may be one instruction."""
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -43,48 +41,32 @@ def _tile(vectors: int) -> Callable[..., None]:
         signature = types.void(x, rows, x_at, w, start, w_at, count, out, places, first)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def flat(number: int) -> Any:
-                return context.make_array(signature.args[number])(context, builder, arguments[number]).data
-
-            def at(base: Any, place: Any) -> Any:
-                return builder.load(builder.gep(base, [place]))
+            lanes = Lanes(context, builder, signature.args, arguments)
+            inputs, rows_of, x_at, weights, w_at, outputs, places_of = (lanes.flat(i) for i in (0, 1, 2, 3, 5, 7, 8))
+            start, count, first = (arguments[i] for i in (4, 6, 9))
 
             def numbers(base: Any) -> list[Any]:
-                return [at(base, ir.Constant(ir.IntType(64), i)) for i in range(ROWS)]
-
-            inputs, rows_of, x_at, weights, w_at, outputs, places_of = (flat(i) for i in (0, 1, 2, 3, 5, 7, 8))
-            start, count, first = (arguments[i] for i in (4, 6, 9))
-            scalar = inputs.type.pointee
-            vector, align = ir.VectorType(scalar, LANES), context.get_abi_alignment(scalar)
-            lane_zero, nowhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None), vector(ir.Undefined)
+                return [lanes.at(base, ir.Constant(ir.IntType(64), i)) for i in range(ROWS)]
 
             def pointers(base: Any, place: Any) -> list[Any]:
-                steps = [builder.add(place, place.type(LANES * i)) for i in range(vectors)]
-                return [builder.bitcast(builder.gep(base, [step]), vector.as_pointer()) for step in steps]
-
-            def in_all_lanes(number: Any) -> Any:
-                one = builder.insert_element(nowhere, number, ir.IntType(32)(0))
-                return builder.shuffle_vector(one, nowhere, lane_zero)
+                return [lanes.place(base, builder.add(place, place.type(LANES * i))) for i in range(vectors)]
 
             rows, places = numbers(rows_of), [builder.add(place, first) for place in numbers(places_of)]
             sums = []  # LLVM moves them into registers
             for pointer in [pointer for place in places for pointer in pointers(outputs, place)]:
-                own = cgutils.alloca_once(builder, vector)
-                builder.store(builder.load(pointer, align=align), own)
-                sums.append((own, pointer))
+                sums.append((lanes.variable(lanes.load(pointer)), pointer))
             with cgutils.for_range(builder, count) as loop:
-                factors_at = pointers(weights, builder.add(start, at(w_at, loop.index)))
-                factors = [builder.load(pointer, align=align) for pointer in factors_at]
-                column = builder.gep(inputs, [at(x_at, loop.index)])
+                factors_at = pointers(weights, builder.add(start, lanes.at(w_at, loop.index)))
+                factors = [lanes.load(pointer) for pointer in factors_at]
+                column = builder.gep(inputs, [lanes.at(x_at, loop.index)])
                 for i, row in enumerate(rows):
-                    number = in_all_lanes(at(column, row))
+                    number = lanes.all(lanes.at(column, row))
                     for factor, (own, _) in zip(factors, sums[vectors * i :], strict=False):
-                        product = builder.fmul(number, factor, flags=FUSED)
-                        builder.store(builder.fadd(builder.load(own), product, flags=FUSED), own)
+                        builder.store(lanes.add(builder.load(own), lanes.multiply(number, factor)), own)
                 latch = builder.block
             latch.terminator.set_metadata("llvm.loop", _not_unrolled(builder.module))
             for own, pointer in sums:
-                builder.store(builder.load(own), pointer, align=align)
+                lanes.store(builder.load(own), pointer)
             return context.get_dummy_value()
 
         return signature, generate

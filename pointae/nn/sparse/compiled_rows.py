@@ -6,44 +6,129 @@ summed within one is summed in the same order whoever does it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
+
+from pointae.nn.sparse.lanes import LANES, Lanes
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
-summing = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-"""For sums along a row: they may be split among the lanes of a vector."""
 
+WHOLE = LANES
+"""A norm's channels are a multiple of it."""
 BLOCK = 4096
 """Rows over which the gradients of a norm's scale and shift are summed at once."""
 
 
-@summing
+@intrinsic
+def _norm_row(typing, x, weight, bias, eps, floor, at, channels, out, stats, row):  # type: ignore[no-untyped-def]
+    """The row of ``x`` from ``at`` on, normalised into ``out``; its mean and one over its deviation into ``stats``."""
+    signature = types.void(x, weight, bias, eps, floor, at, channels, out, stats, row)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = Lanes(context, builder, signature.args, arguments)
+        values, weights, biases, results, kept = (lanes.flat(i) for i in (0, 1, 2, 7, 8))
+        eps, floor, at, channels, row = (arguments[i] for i in (3, 4, 5, 6, 9))
+        share = builder.fdiv(lanes.constant(1), builder.sitofp(channels, lanes.scalar))
+        zeros = lanes.all(lanes.constant(0))
+        total, squares = lanes.variable(zeros), lanes.variable(zeros)
+
+        def value(c: Any) -> Any:
+            return lanes.load(lanes.place(values, builder.add(at, c)))
+
+        lanes.each(channels, lambda c: builder.store(lanes.add(builder.load(total), value(c)), total))
+        mean = builder.fmul(lanes.sum(total), share)
+        means = lanes.all(mean)
+
+        def add_square(c: Any) -> None:
+            centred = lanes.subtract(value(c), means)
+            builder.store(lanes.add(builder.load(squares), lanes.multiply(centred, centred)), squares)
+
+        lanes.each(channels, add_square)
+        variance = builder.fadd(builder.fmul(lanes.sum(squares), share), eps)
+        root = builder.call(builder.module.declare_intrinsic("llvm.sqrt", [lanes.scalar]), [variance])
+        scale = builder.fdiv(lanes.constant(1), root)
+        scales, floors = lanes.all(scale), lanes.all(floor)
+        first = builder.mul(row, row.type(2))
+        builder.store(mean, builder.gep(kept, [first]))
+        builder.store(scale, builder.gep(kept, [builder.add(first, row.type(1))]))
+
+        def write(c: Any) -> None:
+            factor, shift = lanes.load(lanes.place(weights, c)), lanes.load(lanes.place(biases, c))
+            normed = lanes.add(lanes.multiply(lanes.subtract(value(c), means), scales, factor), shift)
+            below = builder.fcmp_ordered("<", normed, floors)
+            lanes.store(builder.select(below, floors, normed), lanes.place(results, builder.add(at, c)))
+
+        lanes.each(channels, write)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def _norm_row_gradients(typing, x, weight, mean, scale, floor, at, channels, out, grad, to_x, to_weight, to_bias, sums):  # type: ignore[no-untyped-def]
+    """Of one row; those of weight and bias are added to ``to_weight`` and ``to_bias`` from ``sums`` on."""
+    signature = types.void(x, weight, mean, scale, floor, at, channels, out, grad, to_x, to_weight, to_bias, sums)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = Lanes(context, builder, signature.args, arguments)
+        values, weights, results, given, own, of_weight, of_bias = (lanes.flat(i) for i in (0, 1, 7, 8, 9, 10, 11))
+        means, scales, floors = (lanes.all(arguments[i]) for i in (2, 3, 4))
+        at, channels, sums = (arguments[i] for i in (5, 6, 12))
+        zeros = lanes.all(lanes.constant(0))
+        total, along = lanes.variable(zeros), lanes.variable(zeros)
+
+        def of_row(base: Any, c: Any) -> Any:
+            return lanes.place(base, builder.add(at, c))
+
+        def centred(c: Any) -> Any:
+            return lanes.multiply(lanes.subtract(lanes.load(of_row(values, c)), means), scales)
+
+        def add_to(pointer: Any, number: Any) -> None:
+            lanes.store(lanes.add(lanes.load(pointer), number), pointer)
+
+        def gather(c: Any) -> None:
+            is_told = builder.fcmp_ordered(">", lanes.load(of_row(results, c)), floors)
+            told, normed = builder.select(is_told, lanes.load(of_row(given, c)), zeros), centred(c)
+            place = builder.add(sums, c)
+            add_to(lanes.place(of_bias, place), told)
+            add_to(lanes.place(of_weight, place), lanes.multiply(told, normed))
+            scaled = lanes.multiply(told, lanes.load(lanes.place(weights, c)))
+            lanes.store(scaled, of_row(own, c))
+            builder.store(lanes.add(builder.load(total), scaled), total)
+            builder.store(lanes.add(builder.load(along), lanes.multiply(scaled, normed)), along)
+
+        lanes.each(channels, gather)
+        share = builder.fdiv(lanes.constant(1), builder.sitofp(channels, lanes.scalar))
+        totals, alongs = (lanes.all(builder.fmul(lanes.sum(part), share)) for part in (total, along))
+
+        def write(c: Any) -> None:
+            rest = lanes.subtract(lanes.load(of_row(own, c)), lanes.add(totals, lanes.multiply(centred(c), alongs)))
+            lanes.store(lanes.multiply(scales, rest), of_row(own, c))
+
+        lanes.each(channels, write)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@compiled
 def norm(x, weight, bias, eps, floor, first, last, out, stats):  # type: ignore[no-untyped-def]
     """Layer norm of rows ``first`` to ``last - 1``, cut at ``floor``.
 
     Args:
-        x, out: (M, C).
+        x, out: (M, C), C a multiple of :data:`WHOLE`.
         weight, bias: (C,).
         stats: (M, 2), filled with the mean of each row and one over its deviation.
     """
-    number = x.dtype.type
     channels = x.shape[1]
-    count = number(channels)
     for row in range(first, last):
-        values, own = x[row], out[row]
-        total, squares = number(0), number(0)
-        for c in range(channels):
-            total += values[c]
-        mean = total / count
-        for c in range(channels):
-            squares += (values[c] - mean) * (values[c] - mean)
-        scale = number(1) / np.sqrt(squares / count + eps)
-        stats[row, 0], stats[row, 1] = mean, scale
-        for c in range(channels):
-            own[c] = max((values[c] - mean) * scale * weight[c] + bias[c], floor)
+        _norm_row(x, weight, bias, eps, floor, row * channels, channels, out, stats, row)
 
 
-@summing
+@compiled
 def norm_gradients(x, weight, floor, stats, out, grad, first, last, to_x, to_weight, to_bias):  # type: ignore[no-untyped-def]
     """Gradients of :func:`norm` from those of its result, in blocks ``first`` to ``last - 1`` of :data:`BLOCK` rows.
 
@@ -52,26 +137,13 @@ def norm_gradients(x, weight, floor, stats, out, grad, first, last, to_x, to_wei
         to_weight, to_bias: (blocks, C), the sums of each block.
     """
     rows, channels = x.shape
-    zero, count = x.dtype.type(0), x.dtype.type(channels)
     for block in range(first, last):
-        of_weight, of_bias = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+        to_weight[block], to_bias[block] = 0, 0
         for row in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            values, result, given, own = x[row], out[row], grad[row], to_x[row]
-            mean, scale = stats[row, 0], stats[row, 1]
-            total, along = zero, zero
-            for c in range(channels):  # a loop of its own, that it is a choice of lanes and not a branch to mispredict
-                own[c] = given[c] if result[c] > floor else zero
-            for c in range(channels):
-                centred = (values[c] - mean) * scale
-                of_bias[c] += own[c]
-                of_weight[c] += own[c] * centred
-                own[c] *= weight[c]
-                total += own[c]
-                along += own[c] * centred
-            total, along = total / count, along / count
-            for c in range(channels):
-                own[c] = scale * (own[c] - total - (values[c] - mean) * scale * along)
-        to_weight[block], to_bias[block] = of_weight, of_bias
+            _norm_row_gradients(
+                x, weight, stats[row, 0], stats[row, 1], floor, row * channels, channels, out, grad,
+                to_x, to_weight, to_bias, block * channels,
+            )  # fmt: skip
 
 
 @compiled
@@ -132,7 +204,8 @@ def tell(x, message, starts, first, last, out):  # type: ignore[no-untyped-def]
         for row in range(starts[event], starts[event + 1]):
             values, own = x[row], out[row]
             for c in range(values.size):
-                own[c] = max(values[c] + told[c], zero)
+                heard = values[c] + told[c]
+                own[c] = zero if heard < zero else heard  # what is no number stays none
 
 
 @compiled

@@ -23,7 +23,7 @@ class RowNorm(nn.LayerNorm):
     """Layer norm: (M, C) -> (M, C)."""
 
     def forward(self, h: Tensor) -> Tensor:
-        if loops := _loops_for(h, self.weight):
+        if loops := _norm_loops_for(h, self.weight):
             return _Norm.apply(h, self.weight, self.bias, self.eps, -inf, loops)
         return super().forward(h)
 
@@ -32,7 +32,7 @@ class RowNormReLU(nn.LayerNorm):
     """Layer norm, then ReLU: (M, C) -> (M, C)."""
 
     def forward(self, h: Tensor) -> Tensor:
-        if loops := _loops_for(h, self.weight):
+        if loops := _norm_loops_for(h, self.weight):
             return _Norm.apply(h, self.weight, self.bias, self.eps, 0.0, loops)
         return super().forward(h).relu()
 
@@ -124,6 +124,12 @@ def _loops_for(h: Tensor, partner: Tensor) -> Any:
     """The compiled loops for two tensors of one dtype that a loop computes in; ``None``: torch alone."""
     known = h.dtype == partner.dtype and h.dtype in (torch.float32, torch.float64)
     return loops_for(h, ROW_LOOPS) if known else None
+
+
+def _norm_loops_for(h: Tensor, weight: Tensor) -> Any:
+    """The same for a norm, of whole vectors of channels."""
+    loops = _loops_for(h, weight)
+    return loops if loops and h.shape[1] % loops.WHOLE == 0 else None
 
 
 def _starts(rows: Rows) -> Any:
