@@ -385,3 +385,28 @@ def test_numba_told_not_to_compile_is_as_good_as_none(asked_anew, monkeypatch):
     monkeypatch.setattr("numba.config.DISABLE_JIT", 1)
     assert resolve_engine("torch")[1].endswith("no compiled loops: NUMBA_DISABLE_JIT is set")
     assert isinstance(build_levels("torch", random_voxels((5, 6, 7), 2, 9))[0]._neighbours, Blocks)
+
+
+@pytest.mark.parametrize("num_hits", [0, 60])
+def test_a_bias_is_added_to_every_row(engine, num_hits):
+    voxels = random_voxels((7, 6, 9), 3, num_hits)
+    level = build_levels(engine, voxels, [(2, 3, 2)])[0]
+    same, down, up = weights((3, 3, 3), (2, 3, 2))
+    fine = level.submanifold(voxels.features, same)
+    for convolve, rows, weight in ((level.submanifold, voxels.features, same), (level.down, fine, down)):
+        bias = torch.randn(weight.shape[2], requires_grad=True)
+        out = convolve(rows, weight, bias)
+        torch.testing.assert_close(out, convolve(rows, weight) + bias)
+        grad = torch.randn_like(out)
+        torch.testing.assert_close(torch.autograd.grad(out, bias, grad)[0], grad.sum(0))
+    coarse, bias = level.down(fine, down), torch.randn(C_MID)
+    torch.testing.assert_close(level.up(coarse, up, bias), level.up(coarse, up) + bias)
+
+
+def test_a_bias_keeps_its_type_under_autocast(torch_engine):
+    voxels = random_voxels((7, 6, 9), 3, 60)
+    level, (same, _, _), bias = build_levels("torch", voxels)[0], weights((3, 3, 3), (1, 1, 1)), torch.randn(C_MID)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = level.submanifold(voxels.features, same)
+        assert half.dtype == torch.bfloat16
+        assert torch.equal(level.submanifold(voxels.features, same, bias), half + bias)

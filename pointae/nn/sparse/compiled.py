@@ -133,12 +133,13 @@ def cut(rows, starts, edges):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def products(x, w, source, target, begin, end, centre, first_row, last_row, out, spare):  # type: ignore[no-untyped-def]
-    """``out[target]``, the sum of ``x[source] @ w[k]`` over its pairs, for the targets of a range.
+def products(x, w, bias, source, target, begin, end, centre, first_row, last_row, out, spare):  # type: ignore[no-untyped-def]
+    """``out[target]``, ``bias`` and the sum of ``x[source] @ w[k]`` over its pairs, for the targets of a range.
 
     Args:
         x: (M, C_in).
         w: (K, C_in, C_out), C_out a multiple of :data:`LANES`.
+        bias: (C_out,).
         source, target: (P,) int64, ordered by offset; no target comes twice under one offset.
         begin, end: (K,) int64, pairs of offset k with a target of the range are ``begin[k]`` to ``end[k] - 1``.
         centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
@@ -152,7 +153,7 @@ def products(x, w, source, target, begin, end, centre, first_row, last_row, out,
     x_at, w_at = np.arange(channels), np.arange(channels) * columns
     for row in range(first_row, last_row):
         for c in range(columns):
-            out[row, c] = 0
+            out[row, c] = bias[c]
     for k in range(offsets):
         start, listed = k * channels * columns, k != centre
         first_pair, last_pair = (begin[k], end[k]) if listed else (first_row, last_row)

@@ -41,7 +41,7 @@ class SubmanifoldConv(SparseConv):
         super().__init__(in_channels, out_channels, kernel_size, terms=sqrt(prod(kernel_size)))
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.submanifold(features, self.weight) + self.bias
+        return level.submanifold(features, self.weight, self.bias)
 
 
 class DownConv(SparseConv):
@@ -51,7 +51,7 @@ class DownConv(SparseConv):
         super().__init__(in_channels, out_channels, ratio, terms=sqrt(prod(ratio)))
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.down(features, self.weight) + self.bias
+        return level.down(features, self.weight, self.bias)
 
 
 class DownPool(nn.Module):
@@ -76,7 +76,7 @@ class UpConv(SparseConv):
         super().__init__(in_channels, out_channels, ratio, terms=1)
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.up(features, self.weight) + self.bias
+        return level.up(features, self.weight, self.bias)
 
 
 class ResidualBlock(nn.Module):

@@ -44,6 +44,11 @@ class Coarsening:
         return cls(ratio, parent, position.long(), cells.index_select(0, first), shape)
 
 
+def biased(out: Tensor, bias: Tensor | None) -> Tensor:
+    """``out + bias``, where there is one."""
+    return out if bias is None else out + bias
+
+
 class Level(ABC):
     """M occupied voxels at one stride and the convolutions among them.
 
@@ -112,21 +117,22 @@ class Level(ABC):
         return pooled.scatter_reduce(0, rows, features, reduce, include_self=False)
 
     @abstractmethod
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``out[i] = sum_k features[i + dilation * offset_k] @ weight[k]`` over occupied neighbours.
 
         Args:
             features: (M, C_in).
             weight: (Kx Ky Kt, C_in, C_out).
+            bias: (C_out,), added to each row.
 
         Returns:
             (M, C_out), equal to ``conv3d`` with zero padding at the occupied voxels.
         """
 
     @abstractmethod
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Strided convolution, kernel = stride = ratio: (M, C_in), (Rx Ry Rt, C_in, C_out) -> (M', C_out)."""
 
     @abstractmethod
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Inverse of :meth:`down` in shape: (M', C_in), (Rx Ry Rt, C_in, C_out) -> (M, C_out)."""

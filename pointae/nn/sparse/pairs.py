@@ -60,24 +60,27 @@ class Pairs(Route):
             self, source=self.target, target=self.source, num_sources=self.num_targets, num_targets=self.num_sources
         )
 
-    def forward(self, features: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, channels = _exact(features), weight.shape[2]
         w = _filled(_exact(weight), self.loops.LANES)
         parts = parts_of((len(self.source) + len(x)) * weight[0].numel())
         out = x.new_empty(self.num_targets + parts, w.shape[2])  # a row to spare for each part
         edges, begin, end = self._ranges(parts)
-        rows, weights, sums = _array(x), _array(w), _array(out)
+        start = x.new_zeros(w.shape[2])
+        if bias is not None:
+            start[:channels] = bias
+        rows, weights, first, sums = _array(x), _array(w), _array(start), _array(out)
 
         def work(part: int) -> None:
             pairs = self.source, self.target, begin[part], end[part], self._centre
             spare = self.num_targets + part
-            self.loops.products(rows, weights, *pairs, edges[part], edges[part + 1], sums, spare)
+            self.loops.products(rows, weights, first, *pairs, edges[part], edges[part + 1], sums, spare)
 
         side_by_side(work, parts)
         return out[: self.num_targets, :channels].to(features.dtype).contiguous()
 
     def backward(self, grad: Tensor, weight: Tensor) -> Tensor:
-        return self.reversed.forward(grad, weight.transpose(1, 2))
+        return self.reversed.forward(grad, weight.transpose(1, 2), None)
 
     def outer(self, features: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
         x, g = _filled(_exact(features), self.loops.ROWS), _filled(_exact(grad), self.loops.LANES)

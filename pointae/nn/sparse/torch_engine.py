@@ -20,14 +20,14 @@ from pointae.ordering import stable_order
 class TorchLevel(Level):
     """Gather, product, scatter over the occupied pairs; see :class:`Level`."""
 
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._neighbours)
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._neighbours, bias)
 
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._children)
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._children, bias)
 
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._children.reversed)
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._children.reversed, bias)
 
     @cached_property
     def _neighbours(self) -> Route:
