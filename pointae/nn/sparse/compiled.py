@@ -201,6 +201,14 @@ def outer_products(x, grad, source, target, starts, centre, first_offset, last_o
 
 
 @compiled
+def _look(keys, step, source, target, i, j, found):  # type: ignore[no-untyped-def]
+    """One step of a merge of ``keys`` with ``keys + step``, without branches to mispredict: the next (i, j, found)."""
+    here, wanted = keys[i], keys[j] + step
+    source[found], target[found] = i, j
+    return i + (here <= wanted), j + (here >= wanted), found + (here == wanted)
+
+
+@compiled
 def match(keys, steps):  # type: ignore[no-untyped-def]
     """All (s, i, j) with ``keys[i] == keys[j] + steps[s]``, ordered by s, then j.
 
@@ -211,15 +219,27 @@ def match(keys, steps):  # type: ignore[no-untyped-def]
     Returns:
         s, i, j: (Q,) int64 each.
     """
-    most = keys.size * steps.size + 1  # only what is written takes memory
-    number, source, target = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    found = 0
+    count = keys.size
+    padded = np.zeros(-(-steps.size // 4) * 4, np.int64)
+    padded[: steps.size] = steps
+    source = np.empty((padded.size, count + 1), np.int64)  # only what is written takes memory
+    target, found = np.empty_like(source), np.zeros(padded.size, np.int64)
+    for s in range(0, padded.size, 4):  # four merges at once: while one waits for its keys the others go on
+        i0, j0, i1, j1, i2, j2, i3, j3 = 0, 0, 0, 0, 0, 0, 0, 0
+        f0, f1, f2, f3 = 0, 0, 0, 0
+        while max(i0, j0, i1, j1, i2, j2, i3, j3) < count:
+            i0, j0, f0 = _look(keys, padded[s], source[s], target[s], i0, j0, f0)
+            i1, j1, f1 = _look(keys, padded[s + 1], source[s + 1], target[s + 1], i1, j1, f1)
+            i2, j2, f2 = _look(keys, padded[s + 2], source[s + 2], target[s + 2], i2, j2, f2)
+            i3, j3, f3 = _look(keys, padded[s + 3], source[s + 3], target[s + 3], i3, j3, f3)
+        for own, i, j, f in ((s, i0, j0, f0), (s + 1, i1, j1, f1), (s + 2, i2, j2, f2), (s + 3, i3, j3, f3)):
+            while i < count and j < count:
+                i, j, f = _look(keys, padded[own], source[own], target[own], i, j, f)
+            found[own] = f
+    ends = found[: steps.size].cumsum()
+    number, sources = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int64)
+    targets = np.empty_like(sources)
     for s in range(steps.size):
-        i, j = 0, 0
-        while i < keys.size and j < keys.size:  # two ascending lists are merged, without branches to mispredict
-            here, wanted = keys[i], keys[j] + steps[s]
-            number[found], source[found], target[found] = s, i, j
-            found += here == wanted
-            i += here <= wanted
-            j += here >= wanted
-    return number[:found], source[:found], target[:found]
+        place = slice(ends[s] - found[s], ends[s])
+        number[place], sources[place], targets[place] = s, source[s, : found[s]], target[s, : found[s]]
+    return number, sources, targets
