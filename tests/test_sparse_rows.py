@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pointae.nn.segments import Rows
 from pointae.nn.sparse.loops import ROW_LOOPS
-from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU, pooled_rows
+from pointae.nn.sparse.rows import ContextReLU, RowLinear, RowNorm, RowNormReLU, pooled_rows
 from pointae.optional import compiled_loops
 
 LOOPS, WHY_NOT = compiled_loops(*ROW_LOOPS)
@@ -26,7 +26,10 @@ def rows_of(*counts: int) -> Rows:
 ROWS = {
     "several": rows_of(7, 0, 6, 7, 1, 5), "none": rows_of(0, 0), "no events": rows_of(), "many": rows_of(5000, 4800),
 }  # fmt: skip
-LAYERS = {"norm": RowNorm, "norm, ReLU": RowNormReLU, "context, ReLU": ContextReLU, "pooled": lambda _: pooled_rows}
+LAYERS = {
+    "norm": RowNorm, "norm, ReLU": RowNormReLU, "context, ReLU": ContextReLU, "pooled": lambda _: pooled_rows,
+    "linear": lambda channels: RowLinear(channels, 3 * channels // 2),
+}  # fmt: skip
 
 
 def run(layer: str, rows: Rows, dtype: torch.dtype = torch.float64) -> list[Tensor]:

@@ -16,7 +16,7 @@ from pointae.nn.outputs import Encoding
 from pointae.nn.sparse.engines import build_levels, resolve_engine
 from pointae.nn.sparse.layers import DownConv, DownPool, ResidualBlock, UpConv
 from pointae.nn.sparse.levels import Level
-from pointae.nn.sparse.rows import RowNorm, pooled_rows
+from pointae.nn.sparse.rows import RowLinear, RowNorm, pooled_rows
 from pointae.voxels import Triple, VoxelBatch, voxelize
 
 
@@ -59,7 +59,7 @@ class SparseEncoder(nn.Module):
         self.in_cell = nn.Linear(3, channels, bias=False)
         self.kernel_size, self.dilation = settings.kernel_size, settings.dilation
         self.unet = SparseUNet(channels, self.ratios, settings.kernel_size, settings.down)
-        self.to_hits = nn.Linear(channels, channels)
+        self.to_hits = RowLinear(channels, channels)
         self.norm = RowNorm(channels)
         self.to_code = nn.Linear(2 * channels, code_size)
 

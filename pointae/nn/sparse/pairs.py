@@ -54,6 +54,12 @@ class Pairs(Route):
         starts = np.concatenate([[0], np.cumsum(counts)])
         return cls(source.numpy(), target.numpy(), starts, num_sources, num_targets, loops, centre)
 
+    @classmethod
+    def of_rows(cls, rows: int, loops: Any) -> Pairs:
+        """Each row with itself, under one offset."""
+        none = np.empty(0, np.int64)
+        return cls(none, none, np.zeros(2, np.int64), rows, rows, loops, centre=0)
+
     @cached_property
     def reversed(self) -> Pairs:
         return replace(

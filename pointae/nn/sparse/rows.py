@@ -1,4 +1,4 @@
-"""Norms, and what an event tells its rows: in one pass by compiled loops on a CPU with numba, else by torch."""
+"""Norms, linear layers and the context of events by compiled loops on a CPU with numba, else by torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from pointae.nn.segments import EventContext, Rows, pooled
+from pointae.nn.sparse.convolve import convolve
 from pointae.nn.sparse.loops import ROW_LOOPS, loops_for
+from pointae.nn.sparse.pairs import Pairs
 from pointae.threads import parts_of, side_by_side
 
 COST = 32
 """Work on a number here, in products of numbers of a convolution, of which many are done at once."""
+
+
+MANY_ROWS = 1024
+"""Rows from which compiled loops are worth their call in place of one product of torch's."""
 
 
 class RowNorm(nn.LayerNorm):
@@ -35,6 +41,24 @@ class RowNormReLU(nn.LayerNorm):
         if loops := _norm_loops_for(h, self.weight):
             return _Norm.apply(h, self.weight, self.bias, self.eps, 0.0, loops)
         return super().forward(h).relu()
+
+
+class RowLinear(nn.Linear):
+    """Linear layer of many rows: (M, C_in) -> (M, C_out), a convolution whose kernel is its centre.
+
+    The tiles of one take half the time of torch's products of tall matrices on an AMD processor.
+    """
+
+    def forward(self, h: Tensor) -> Tensor:
+        if loops := self._loops_for(h):
+            return convolve(h, self.weight.T[None], Pairs.of_rows(len(h), loops), self.bias)
+        return super().forward(h)
+
+    def _loops_for(self, h: Tensor) -> Any:
+        """The compiled loops for fp32 and whole vectors of channels; processors have units of their own for bf16."""
+        single = h.ndim == 2 and h.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        loops = loops_for(h) if single and len(h) >= MANY_ROWS else None
+        return loops if loops and not any(size % loops.LANES for size in self.weight.shape) else None
 
 
 class ContextReLU(EventContext):
