@@ -14,6 +14,9 @@ from torch import Tensor
 from pointae.nn.sparse.convolve import Route
 from pointae.threads import parts_of, side_by_side
 
+ROWS_AN_OFFSET = 4096
+"""Of pairs of each row with itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs(Route):
@@ -56,9 +59,9 @@ class Pairs(Route):
 
     @classmethod
     def of_rows(cls, rows: int, loops: Any) -> Pairs:
-        """Each row with itself, under one offset."""
-        none = np.empty(0, np.int64)
-        return cls(none, none, np.zeros(2, np.int64), rows, rows, loops, centre=0)
+        """Each row with itself; an offset for so many rows, that threads can share out the gradient of weights too."""
+        every = np.arange(rows)
+        return cls(every, every, np.append(np.arange(0, rows, ROWS_AN_OFFSET), rows), rows, rows, loops)
 
     @cached_property
     def reversed(self) -> Pairs:
