@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import math
 import zlib
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pointae.optional import compiled_loops
+from pointae.ordering import WORTH, numbered, stable_order
+
+LOOPS = "pointae.draws_compiled"
 _ALL = (1 << 64) - 1
 
 
@@ -59,6 +64,8 @@ def bits(keys: Tensor, counters: Tensor | int) -> Tensor:
     """
     if isinstance(counters, int):
         return _mix(keys + _advance(counters))
+    if keys.shape == counters.shape and (loops := _loops_for(keys)):
+        return torch.from_numpy(loops.bits(keys.numpy(), counters.numpy()))
     return _mix(keys + counters * _GAMMA)
 
 
@@ -142,18 +149,6 @@ def uniform_in(keys: Tensor, counters: Tensor | int, bounds: float | tuple[float
     return uniform(keys, counters).double() * (high - low) + low
 
 
-def numbered(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """``counts`` (R,) int64 things of each of R owners: the owner's row and the thing's own number.
-
-    Returns:
-        rows: (N,) int64, ascending.
-        numbers: (N,) int64, ``0..count - 1`` for each owner.
-    """
-    rows = torch.repeat_interleave(counts)
-    starts = (counts.cumsum(0) - counts).index_select(0, rows)
-    return rows, torch.arange(len(rows), device=counts.device) - starts
-
-
 def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     """The place of each hit in a random order of its own event.
 
@@ -164,12 +159,18 @@ def shuffled_ranks(keys: Tensor, offsets: Tensor) -> Tensor:
     Returns:
         (N,) int64, a permutation of ``0..n_b - 1`` inside each event.
     """
-    counts = offsets.diff()
-    batch = torch.repeat_interleave(counts)
-    local = torch.arange(batch.numel(), device=batch.device) - offsets[:-1].index_select(0, batch)
+    if loops := _loops_for(keys, int(offsets[-1])):
+        return torch.from_numpy(loops.shuffled_ranks(keys.numpy(), offsets.numpy()))
+    batch, local = numbered(offsets.diff())
     # One sort of (event, 40 random bits) serves all events; ties keep their order.
-    order = torch.argsort((batch << 40) | _shift_right(bits(keys.index_select(0, batch), local), 24), stable=True)
+    order = stable_order((batch << 40) | _shift_right(bits(keys.index_select(0, batch), local), 24))
     return torch.empty_like(order).index_copy_(0, order, local)
+
+
+def _loops_for(keys: Tensor, numbers: int | None = None) -> Any:
+    """The module of compiled loops for that many numbers, of 1-D keys, on a CPU; ``None``: torch alone."""
+    many = (keys.numel() if numbers is None else numbers) >= WORTH
+    return compiled_loops(LOOPS)[0] if many and keys.ndim == 1 and keys.device.type == "cpu" else None
 
 
 def _unit(word: Tensor) -> Tensor:

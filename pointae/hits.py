@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry
+from pointae.ordering import numbered
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -123,7 +124,7 @@ class HitBatch:
 
     def local_index(self) -> Tensor:
         """(N,) int64, number of each hit inside its event."""
-        return torch.arange(self.num_hits, device=self.device) - self.offsets[:-1].index_select(0, self.batch)
+        return numbered(self.counts)[1]
 
     # ---- making new ones -----------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pointae.errors import DataError
 from pointae.hits import HitBatch
+from pointae.ordering import distinct
 
 Triple = tuple[int, int, int]
 
@@ -97,8 +98,9 @@ def voxelize(
         voxel_of_hit: (N,) int64, row of each hit's voxel.
     """
     shape = coarse_shape(hits.geometry.spatial_shape, stride)
-    keys, voxel_of_hit = torch.unique(pack_keys(voxel_indices(hits, stride), shape), return_inverse=True)
-    pooled = features.new_zeros(len(keys), features.shape[1])
+    cells = voxel_indices(hits, stride)
+    first, voxel_of_hit = distinct(pack_keys(cells, shape))
+    pooled = features.new_zeros(len(first), features.shape[1])
     if reduce == "amax":
         rows = voxel_of_hit[:, None].expand_as(features)
         pooled = pooled.scatter_reduce(0, rows, features, "amax", include_self=False)
@@ -107,8 +109,8 @@ def voxelize(
     else:
         raise DataError(f"reduce must be mean, sum or amax, got '{reduce}'")
     if reduce == "mean":
-        pooled = pooled / torch.bincount(voxel_of_hit, minlength=len(keys))[:, None]
-    return VoxelBatch(unpack_keys(keys, shape), pooled, shape, hits.batch_size), voxel_of_hit
+        pooled = pooled / torch.bincount(voxel_of_hit, minlength=len(first))[:, None]
+    return VoxelBatch(cells.index_select(0, first), pooled, shape, hits.batch_size), voxel_of_hit
 
 
 def to_dense(voxels: VoxelBatch) -> Tensor:

@@ -17,6 +17,8 @@ ROWS = [
         "environment",
         "storage",
         "terminal",
+        "ordering",
+        "draws_compiled",
         "draws",
         "geometry",
         "hits",

@@ -1,5 +1,6 @@
 """Counter-based draws: uniform, independent between neighbours, and permutations of ragged events."""
 
+import pytest
 import torch
 
 from pointae import draws
@@ -89,3 +90,19 @@ def test_keys_of_an_event_are_derived_label_by_label():
     # A plain number is one that is held in a tensor; and what was drawn stays drawn: data sets are made by their seeds.
     assert torch.equal(draws.derive(KEYS, 5), draws.derive(KEYS, torch.full_like(KEYS, 5)))
     assert draws.event_keys(1, 2, torch.tensor([3]), "test").tolist() == [1705042171406659995]
+
+
+@pytest.mark.skipif(draws._loops_for(torch.zeros(1), draws.WORTH) is None, reason="needs numba")
+def test_compiled_loops_draw_the_same(monkeypatch):
+    counts = torch.tensor([0, 700, 1, 0, 2300, 60])
+    keys = draws.event_keys(4, 1, torch.arange(len(counts)) - 3, "loops")
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    of_hit, number = draws.numbered(counts)
+
+    def drawn() -> list[torch.Tensor]:
+        key, far = keys[of_hit], number * 1_000_003 - 2**40
+        return [draws.bits(key, far), draws.normal(key, far), draws.shuffled_ranks(keys, offsets)]
+
+    compiled = drawn()
+    monkeypatch.setattr(draws, "_loops_for", lambda keys, numbers=None: None)
+    assert all(torch.equal(a, b) for a, b in zip(compiled, drawn(), strict=True))

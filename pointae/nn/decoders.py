@@ -10,6 +10,7 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import HitLogits, PointSet
+from pointae.nn.sparse.rows import RowLinear
 
 REACH_BINS = 8.0
 """A point of a decoded set speaks for measured hits within about this many bins of each axis."""
@@ -45,10 +46,10 @@ class PerHitDecoder(nn.Module):
             self.embedding: nn.Module | None = HitEmbedding(geometry, in_features, settings.hidden)
         else:
             self.embedding = None
-        self.from_hit = nn.Linear(hit_channels or settings.hidden, settings.hidden)
+        self.from_hit = RowLinear(hit_channels or settings.hidden, settings.hidden)
         self.from_code = nn.Linear(code_size, settings.hidden, bias=False)
         self.head = nn.Sequential(
-            nn.GELU(), nn.Linear(settings.hidden, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, 1)
+            nn.GELU(), RowLinear(settings.hidden, settings.hidden), nn.GELU(), nn.Linear(settings.hidden, 1)
         )
 
     def forward(self, z: Tensor, hit_features: Tensor | None, hits: HitBatch) -> HitLogits:

@@ -15,6 +15,7 @@ from pointae.geometry import Axis, DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.cells import outward_order
 from pointae.nn.feature_scale import feature_scale
+from pointae.ordering import stable_order
 
 MAX_OCTAVES = 10
 """Finest period is 2^-9 of an axis: enough for 1000 bins, and still smooth between them."""
@@ -173,8 +174,8 @@ class _SummedRows(Function):
         (rows,) = ctx.saved_tensors
         if not len(grad):
             return grad.new_zeros(ctx.length, grad.shape[1]), None
-        flat = rows.T.flatten()
-        hit = flat.argsort(stable=True) % len(grad)
+        flat = rows.T.flatten().long()
+        hit = stable_order(flat) % len(grad)
         ends = torch.bincount(flat, minlength=ctx.length).cumsum(0)
         starts = torch.cat([ends.new_zeros(1), ends])
         return F.embedding_bag(hit, grad.contiguous(), starts, mode="sum", include_last_offset=True), None

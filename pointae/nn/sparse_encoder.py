@@ -13,10 +13,10 @@ from pointae.hits import HitBatch
 from pointae.nn.cells import cell_offsets
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
-from pointae.nn.segments import pooled
 from pointae.nn.sparse.engines import build_levels, resolve_engine
 from pointae.nn.sparse.layers import DownConv, DownPool, ResidualBlock, UpConv
 from pointae.nn.sparse.levels import Level
+from pointae.nn.sparse.rows import RowLinear, RowNorm, pooled_rows
 from pointae.voxels import Triple, VoxelBatch, voxelize
 
 
@@ -59,8 +59,8 @@ class SparseEncoder(nn.Module):
         self.in_cell = nn.Linear(3, channels, bias=False)
         self.kernel_size, self.dilation = settings.kernel_size, settings.dilation
         self.unet = SparseUNet(channels, self.ratios, settings.kernel_size, settings.down)
-        self.to_hits = nn.Linear(channels, channels)
-        self.norm = nn.LayerNorm(channels)
+        self.to_hits = RowLinear(channels, channels)
+        self.norm = RowNorm(channels)
         self.to_code = nn.Linear(2 * channels, code_size)
 
     def forward(self, hits: HitBatch) -> Encoding:
@@ -69,7 +69,7 @@ class SparseEncoder(nn.Module):
         voxels, voxel_of_hit = voxelize(hits, h, self.stride)  # M voxels
         v = self.unet(voxels.features, self.levels(voxels))  # (M, C)
         h = self.norm(h + self.to_hits(v).index_select(0, voxel_of_hit))
-        return Encoding(self.to_code(pooled(h, hits)), h)
+        return Encoding(self.to_code(pooled_rows(h, hits)), h)
 
     def levels(self, voxels: VoxelBatch) -> list[Level]:
         """The levels that the network's convolutions work on, finest first."""
@@ -97,7 +97,7 @@ class SparseUNet(nn.Module):
     ) -> None:
         super().__init__()
         self.enter = ResidualBlock(channels, kernel_size)
-        self.norm = nn.LayerNorm(channels)
+        self.norm = RowNorm(channels)
         self.has_inner = bool(ratios)
         if ratios:
             self.down = DownConv(channels, channels, ratios[0]) if down == "conv" else DownPool(down)

@@ -29,8 +29,9 @@ class Blocks(NamedTuple):
     def reversed(self) -> Blocks:
         return Blocks(self.to_sources, self.to_targets, self.centre)
 
-    def forward(self, features: Tensor, weight: Tensor) -> Tensor:
-        return _sums(features, weight, self.to_targets, self.centre)
+    def forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        out = _sums(features, weight, self.to_targets, self.centre)
+        return out if bias is None else out.add_(bias)
 
     def backward(self, grad: Tensor, weight: Tensor) -> Tensor:
         return _sums(grad, weight.transpose(1, 2), self.to_sources, self.centre)

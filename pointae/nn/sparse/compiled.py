@@ -1,6 +1,6 @@
 """The inner loops of sparse convolution on a CPU, compiled by numba when first called and kept in its cache.
 
-Products of gathered rows add up in registers, tile by tile of 4 rows and 16 or 32 columns; LLVM lays
+Products of gathered rows add up in registers, tile by tile of 8 rows and 16 or 32 columns; LLVM lays
 a tile out for the vectors that the processor has. The order of a sum does not depend on the machine's
 threads, so results repeat.
 """
@@ -16,14 +16,12 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-ROWS = 4
-"""Rows of a tile."""
-LANES = 16
-"""Columns of a vector; a tile is one or two wide."""
+from pointae.nn.sparse.lanes import LANES, Lanes
+
+ROWS = 8
+"""Rows of a tile: with two vectors of columns 16 sums, which with their factors fill the registers of AVX-512."""
 PAIRS_AT_ONCE = 256
-"""Pairs whose rows are gathered for the gradient of the weights: few enough to stay in the first cache."""
-FUSED = ("contract",)
-"""A product and a sum may be one instruction."""
+"""Pairs whose rows meet all tiles of the gradient of the weights in turn: few enough to stay in the first cache."""
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -35,48 +33,40 @@ def _tile(vectors: int) -> Callable[..., None]:
 
         for c in range(count):
             for i, column in rows and columns of the tile:
-                out[t_i + column] += x[r_i + c * x_step] * w[start + c * w_step + column]
+                out[places[i] + first + column] += x[rows[i] + x_at[c]] * w[start + w_at[c] + column]
     """
 
     @intrinsic
-    def tile(typing, x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3):  # type: ignore[no-untyped-def]
-        signature = types.void(x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3)
+    def tile(typing, x, rows, x_at, w, start, w_at, count, out, places, first):  # type: ignore[no-untyped-def]
+        signature = types.void(x, rows, x_at, w, start, w_at, count, out, places, first)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def flat(number: int) -> Any:
-                return context.make_array(signature.args[number])(context, builder, arguments[number]).data
+            lanes = Lanes(context, builder, signature.args, arguments)
+            inputs, rows_of, x_at, weights, w_at, outputs, places_of = (lanes.flat(i) for i in (0, 1, 2, 3, 5, 7, 8))
+            start, count, first = (arguments[i] for i in (4, 6, 9))
 
-            inputs, weights, outputs = flat(0), flat(6), flat(10)
-            rows, x_step = arguments[1:5], arguments[5]
-            start, w_step, count, places = arguments[7], arguments[8], arguments[9], arguments[11:]
-            scalar = inputs.type.pointee
-            vector, align = ir.VectorType(scalar, LANES), context.get_abi_alignment(scalar)
-            lane_zero, nowhere = ir.Constant(ir.VectorType(ir.IntType(32), LANES), None), vector(ir.Undefined)
+            def numbers(base: Any) -> list[Any]:
+                return [lanes.at(base, ir.Constant(ir.IntType(64), i)) for i in range(ROWS)]
 
             def pointers(base: Any, place: Any) -> list[Any]:
-                steps = [builder.add(place, place.type(LANES * i)) for i in range(vectors)]
-                return [builder.bitcast(builder.gep(base, [step]), vector.as_pointer()) for step in steps]
+                return [lanes.place(base, builder.add(place, place.type(LANES * i))) for i in range(vectors)]
 
-            def in_all_lanes(number: Any) -> Any:
-                first = builder.insert_element(nowhere, number, ir.IntType(32)(0))
-                return builder.shuffle_vector(first, nowhere, lane_zero)
-
+            rows, places = numbers(rows_of), [builder.add(place, first) for place in numbers(places_of)]
             sums = []  # LLVM moves them into registers
             for pointer in [pointer for place in places for pointer in pointers(outputs, place)]:
-                own = cgutils.alloca_once(builder, vector)
-                builder.store(builder.load(pointer, align=align), own)
-                sums.append((own, pointer))
+                sums.append((lanes.variable(lanes.load(pointer)), pointer))
             with cgutils.for_range(builder, count) as loop:
-                factors_at = pointers(weights, builder.add(start, builder.mul(loop.index, w_step)))
-                factors = [builder.load(pointer, align=align) for pointer in factors_at]
+                factors_at = pointers(weights, builder.add(start, lanes.at(w_at, loop.index)))
+                factors = [lanes.load(pointer) for pointer in factors_at]
+                column = builder.gep(inputs, [lanes.at(x_at, loop.index)])
                 for i, row in enumerate(rows):
-                    place = builder.add(row, builder.mul(loop.index, x_step))
-                    number = in_all_lanes(builder.load(builder.gep(inputs, [place])))
+                    number = lanes.all(lanes.at(column, row))
                     for factor, (own, _) in zip(factors, sums[vectors * i :], strict=False):
-                        product = builder.fmul(number, factor, flags=FUSED)
-                        builder.store(builder.fadd(builder.load(own), product, flags=FUSED), own)
+                        builder.store(lanes.add(builder.load(own), lanes.multiply(number, factor)), own)
+                latch = builder.block
+            latch.terminator.set_metadata("llvm.loop", _not_unrolled(builder.module))
             for own, pointer in sums:
-                builder.store(builder.load(own), pointer, align=align)
+                lanes.store(builder.load(own), pointer)
             return context.get_dummy_value()
 
         return signature, generate
@@ -84,17 +74,23 @@ def _tile(vectors: int) -> Callable[..., None]:
     return tile
 
 
+def _not_unrolled(module: Any) -> Any:
+    """Of a loop: unrolled, it would load ahead more than the registers hold, and lose a third of its speed."""
+    loop = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
+    loop.operands = (loop, *loop.operands)  # a loop's metadata begin with themselves
+    return loop
+
+
 _narrow, _wide = _tile(1), _tile(2)
 
 
 @compiled
-def _tiles(x, r0, r1, r2, r3, x_step, w, start, w_step, count, out, t0, t1, t2, t3, columns):  # type: ignore[no-untyped-def]
-    """Four whole rows of ``columns``, a multiple of :data:`LANES`."""
+def _tiles(x, rows, x_at, w, start, w_at, count, out, places, columns):  # type: ignore[no-untyped-def]
+    """:data:`ROWS` whole rows of ``columns``, a multiple of :data:`LANES`."""
     for c in range(0, columns - LANES, 2 * LANES):
-        _wide(x, r0, r1, r2, r3, x_step, w, start + c, w_step, count, out, t0 + c, t1 + c, t2 + c, t3 + c)
+        _wide(x, rows, x_at, w, start + c, w_at, count, out, places, c)
     if columns % (2 * LANES):
-        c = columns - LANES
-        _narrow(x, r0, r1, r2, r3, x_step, w, start + c, w_step, count, out, t0 + c, t1 + c, t2 + c, t3 + c)
+        _narrow(x, rows, x_at, w, start + columns - LANES, w_at, count, out, places, columns - LANES)
 
 
 @compiled
@@ -137,12 +133,13 @@ def cut(rows, starts, edges):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def products(x, w, source, target, begin, end, centre, first_row, last_row, out, spare):  # type: ignore[no-untyped-def]
-    """``out[target]``, the sum of ``x[source] @ w[k]`` over its pairs, for the targets of a range.
+def products(x, w, bias, source, target, begin, end, centre, first_row, last_row, out, spare):  # type: ignore[no-untyped-def]
+    """``out[target]``, ``bias`` and the sum of ``x[source] @ w[k]`` over its pairs, for the targets of a range.
 
     Args:
         x: (M, C_in).
         w: (K, C_in, C_out), C_out a multiple of :data:`LANES`.
+        bias: (C_out,).
         source, target: (P,) int64, ordered by offset; no target comes twice under one offset.
         begin, end: (K,) int64, pairs of offset k with a target of the range are ``begin[k]`` to ``end[k] - 1``.
         centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
@@ -153,9 +150,10 @@ def products(x, w, source, target, begin, end, centre, first_row, last_row, out,
     offsets, channels, columns = w.shape
     x_flat, w_flat, out_flat = x.reshape(-1), w.reshape(-1), out.reshape(-1)
     rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    x_at, w_at = np.arange(channels), np.arange(channels) * columns
     for row in range(first_row, last_row):
         for c in range(columns):
-            out[row, c] = 0
+            out[row, c] = bias[c]
     for k in range(offsets):
         start, listed = k * channels * columns, k != centre
         first_pair, last_pair = (begin[k], end[k]) if listed else (first_row, last_row)
@@ -166,50 +164,48 @@ def products(x, w, source, target, begin, end, centre, first_row, last_row, out,
                 places[i] = (target[pair] if listed else pair) * columns
                 if pair < first + i:  # after the last: added to nothing
                     places[i] = spare * columns
-            _tiles(
-                x_flat, rows[0], rows[1], rows[2], rows[3], 1, w_flat, start, columns, channels,
-                out_flat, places[0], places[1], places[2], places[3], columns,
-            )  # fmt: skip
+            _tiles(x_flat, rows, x_at, w_flat, start, w_at, channels, out_flat, places, columns)
 
 
 @compiled
-def outer_products(x, grad, source, target, starts, first_offset, last_offset, out):  # type: ignore[no-untyped-def]
+def outer_products(x, grad, source, target, starts, centre, first_offset, last_offset, out):  # type: ignore[no-untyped-def]
     """``out[k] = x[source].T @ grad[target]`` of the pairs of offsets ``first_offset`` to ``last_offset - 1``.
 
     Args:
-        x: (M, C_in).
-        grad: (M', C_out).
+        x: (M, C_in), C_in a multiple of :data:`ROWS`.
+        grad: (M', C_out), C_out a multiple of :data:`LANES`.
         source, target: (P,) int64.
         starts: (K + 1,) int64, pairs of offset k are ``starts[k]`` to ``starts[k + 1] - 1``.
+        centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
         out: (K, C_in, C_out).
     """
-    _, channels, out_channels = out.shape
-    height, columns = -(-channels // ROWS) * ROWS, -(-out_channels // LANES) * LANES
-    read = np.zeros((PAIRS_AT_ONCE, height), x.dtype)
-    written = np.zeros((PAIRS_AT_ONCE, columns), x.dtype)
-    sums = np.empty((height, columns), x.dtype)
-    read_flat, written_flat, sums_flat = read.reshape(-1), written.reshape(-1), sums.reshape(-1)
+    _, channels, columns = out.shape
+    x_flat, grad_flat, out_flat = x.reshape(-1), grad.reshape(-1), out.reshape(-1)
+    rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    x_at, grad_at = np.empty(PAIRS_AT_ONCE, np.int64), np.empty(PAIRS_AT_ONCE, np.int64)
     for k in range(first_offset, last_offset):
-        for i in range(height):
-            for c in range(columns):
-                sums[i, c] = 0
-        for first in range(starts[k], starts[k + 1], PAIRS_AT_ONCE):
-            count = min(PAIRS_AT_ONCE, starts[k + 1] - first)
-            for i in range(count):
-                row, out_row = source[first + i], target[first + i]
-                for c in range(channels):
-                    read[i, c] = x[row, c]
-                for c in range(out_channels):
-                    written[i, c] = grad[out_row, c]
-            for row in range(0, height, ROWS):
-                t = row * columns
-                _tiles(
-                    read_flat, row, row + 1, row + 2, row + 3, height, written_flat, 0, columns, count,
-                    sums_flat, t, t + columns, t + 2 * columns, t + 3 * columns, columns,
-                )  # fmt: skip
         for i in range(channels):
-            for c in range(out_channels):
-                out[k, i, c] = sums[i, c]
+            for c in range(columns):
+                out[k, i, c] = 0
+        listed = k != centre
+        first_pair, last_pair = (starts[k], starts[k + 1]) if listed else (0, len(x))
+        for first in range(first_pair, last_pair, PAIRS_AT_ONCE):
+            count = min(PAIRS_AT_ONCE, last_pair - first)
+            for i in range(count):
+                x_at[i] = (source[first + i] if listed else first + i) * channels
+                grad_at[i] = (target[first + i] if listed else first + i) * columns
+            for row in range(0, channels, ROWS):
+                for i in range(ROWS):
+                    rows[i], places[i] = row + i, (k * channels + row + i) * columns
+                _tiles(x_flat, rows, x_at, grad_flat, 0, grad_at, count, out_flat, places, columns)
+
+
+@compiled
+def _look(keys, step, source, target, i, j, found):  # type: ignore[no-untyped-def]
+    """One step of a merge of ``keys`` with ``keys + step``, without branches to mispredict: the next (i, j, found)."""
+    here, wanted = keys[i], keys[j] + step
+    source[found], target[found] = i, j
+    return i + (here <= wanted), j + (here >= wanted), found + (here == wanted)
 
 
 @compiled
@@ -223,15 +219,27 @@ def match(keys, steps):  # type: ignore[no-untyped-def]
     Returns:
         s, i, j: (Q,) int64 each.
     """
-    most = keys.size * steps.size + 1  # only what is written takes memory
-    number, source, target = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
-    found = 0
+    count = keys.size
+    padded = np.zeros(-(-steps.size // 4) * 4, np.int64)
+    padded[: steps.size] = steps
+    source = np.empty((padded.size, count + 1), np.int64)  # only what is written takes memory
+    target, found = np.empty_like(source), np.zeros(padded.size, np.int64)
+    for s in range(0, padded.size, 4):  # four merges at once: while one waits for its keys the others go on
+        i0, j0, i1, j1, i2, j2, i3, j3 = 0, 0, 0, 0, 0, 0, 0, 0
+        f0, f1, f2, f3 = 0, 0, 0, 0
+        while max(i0, j0, i1, j1, i2, j2, i3, j3) < count:
+            i0, j0, f0 = _look(keys, padded[s], source[s], target[s], i0, j0, f0)
+            i1, j1, f1 = _look(keys, padded[s + 1], source[s + 1], target[s + 1], i1, j1, f1)
+            i2, j2, f2 = _look(keys, padded[s + 2], source[s + 2], target[s + 2], i2, j2, f2)
+            i3, j3, f3 = _look(keys, padded[s + 3], source[s + 3], target[s + 3], i3, j3, f3)
+        for own, i, j, f in ((s, i0, j0, f0), (s + 1, i1, j1, f1), (s + 2, i2, j2, f2), (s + 3, i3, j3, f3)):
+            while i < count and j < count:
+                i, j, f = _look(keys, padded[own], source[own], target[own], i, j, f)
+            found[own] = f
+    ends = found[: steps.size].cumsum()
+    number, sources = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int64)
+    targets = np.empty_like(sources)
     for s in range(steps.size):
-        i, j = 0, 0
-        while i < keys.size and j < keys.size:  # two ascending lists are merged, without branches to mispredict
-            here, wanted = keys[i], keys[j] + steps[s]
-            number[found], source[found], target[found] = s, i, j
-            found += here == wanted
-            i += here <= wanted
-            j += here >= wanted
-    return number[:found], source[:found], target[:found]
+        place = slice(ends[s] - found[s], ends[s])
+        number[place], sources[place], targets[place] = s, source[s, : found[s]], target[s, : found[s]]
+    return number, sources, targets

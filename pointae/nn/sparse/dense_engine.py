@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pointae.errors import DataError
-from pointae.nn.sparse.levels import Level
+from pointae.nn.sparse.levels import Level, biased
 from pointae.voxels import Triple
 
 MOST_BYTES = 2**32
@@ -34,7 +34,7 @@ class DenseLevel(Level):
         DataError: volumes that would take more than :data:`MOST_BYTES`, before they are made.
     """
 
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         padding = tuple(size // 2 * step for size, step in zip(self.kernel_size, self.dilation, strict=True))
         filters = _filters(weight, self.kernel_size)
         box, _ = self._boxes
@@ -44,31 +44,40 @@ class DenseLevel(Level):
             weight,
             box,
             box,
+            bias,
         )
 
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ratio, (fine, coarse) = self.next.ratio, self._boxes
         filters = _filters(weight, ratio)
-        return self._convolve(lambda volume: F.conv3d(volume, filters, stride=ratio), features, weight, fine, coarse)
+        return self._convolve(
+            lambda volume: F.conv3d(volume, filters, stride=ratio), features, weight, fine, coarse, bias
+        )
 
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ratio, (fine, coarse) = self.next.ratio, self._boxes
         filters = _filters(weight, ratio).transpose(0, 1)
         return self._convolve(
-            lambda volume: F.conv_transpose3d(volume, filters, stride=ratio), features, weight, coarse, fine
+            lambda volume: F.conv_transpose3d(volume, filters, stride=ratio), features, weight, coarse, fine, bias
         )
 
     def _convolve(
-        self, operation: Callable[[Tensor], Tensor], features: Tensor, weight: Tensor, read: _Box, written: _Box
+        self,
+        operation: Callable[[Tensor], Tensor],
+        features: Tensor,
+        weight: Tensor,
+        read: _Box,
+        written: _Box,
+        bias: Tensor | None,
     ) -> Tensor:
         """Rows put into their cells, the operation on the volume (B, C_in, X, Y, T), rows read from theirs."""
         if not len(features):
-            return features @ weight.sum(0)  # no rows, but a way for the gradients
+            return biased(features @ weight.sum(0), bias)  # no rows, but a way for the gradients
         _, channels, out_channels = weight.shape
         self._check_size(prod(read.shape) * channels + prod(written.shape) * out_channels, features.element_size())
         rows = features.new_zeros(self.batch_size * prod(read.shape), channels).index_copy(0, read.cells, features)
         volume = operation(rows.view(self.batch_size, *read.shape, channels).permute(0, 4, 1, 2, 3))
-        return volume.permute(0, 2, 3, 4, 1).reshape(-1, out_channels).index_select(0, written.cells)
+        return biased(volume.permute(0, 2, 3, 4, 1).reshape(-1, out_channels).index_select(0, written.cells), bias)
 
     def _check_size(self, numbers_an_event: int, bytes_a_number: int) -> None:
         needed = self.batch_size * numbers_an_event * bytes_a_number

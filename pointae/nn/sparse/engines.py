@@ -37,7 +37,7 @@ def resolve_engine(name: str) -> tuple[str, str]:
     """
     if name == "auto":
         if not torch.cuda.is_available():
-            return "torch", f"auto: no CUDA device; {compiled_loops(LOOPS)[1]}"
+            return "torch", f"auto: no CUDA device; {compiled_loops(*LOOPS)[1]}"
         try:
             require("spconv.pytorch", extra="gpu")
         except ComponentError as error:
@@ -49,7 +49,7 @@ def resolve_engine(name: str) -> tuple[str, str]:
         require("spconv.pytorch", extra="gpu")
         return name, f"named in the settings; {SPCONV_PRECISION}"
     if name == "torch":
-        return name, f"named in the settings; {compiled_loops(LOOPS)[1]}"
+        return name, f"named in the settings; {compiled_loops(*LOOPS)[1]}"
     return name, "named in the settings"
 
 

@@ -7,8 +7,8 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
-from pointae.nn.segments import EventContext
 from pointae.nn.sparse.levels import Level
+from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU
 from pointae.voxels import Triple
 
 
@@ -41,7 +41,7 @@ class SubmanifoldConv(SparseConv):
         super().__init__(in_channels, out_channels, kernel_size, terms=sqrt(prod(kernel_size)))
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.submanifold(features, self.weight) + self.bias
+        return level.submanifold(features, self.weight, self.bias)
 
 
 class DownConv(SparseConv):
@@ -51,7 +51,7 @@ class DownConv(SparseConv):
         super().__init__(in_channels, out_channels, ratio, terms=sqrt(prod(ratio)))
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.down(features, self.weight) + self.bias
+        return level.down(features, self.weight, self.bias)
 
 
 class DownPool(nn.Module):
@@ -76,7 +76,7 @@ class UpConv(SparseConv):
         super().__init__(in_channels, out_channels, ratio, terms=1)
 
     def forward(self, features: Tensor, level: Level) -> Tensor:
-        return level.up(features, self.weight) + self.bias
+        return level.up(features, self.weight, self.bias)
 
 
 class ResidualBlock(nn.Module):
@@ -87,13 +87,12 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, kernel_size: Triple = (3, 3, 3)) -> None:
         super().__init__()
-        self.norm_1 = nn.LayerNorm(channels)
-        self.context = EventContext(channels)
+        self.norm_1 = RowNorm(channels)
+        self.context = ContextReLU(channels)
         self.conv_1 = SubmanifoldConv(channels, channels, kernel_size)
-        self.norm_2 = nn.LayerNorm(channels)
+        self.norm_2 = RowNormReLU(channels)
         self.conv_2 = SubmanifoldConv(channels, channels, kernel_size)
 
     def forward(self, h: Tensor, level: Level) -> Tensor:
-        n = self.norm_1(h)
-        n = self.conv_1((n + self.context(n, level)).relu(), level)
-        return h + self.conv_2(self.norm_2(n).relu(), level)
+        n = self.conv_1(self.context(self.norm_1(h), level), level)
+        return h + self.conv_2(self.norm_2(n), level)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pointae.errors import ConfigError
-from pointae.voxels import Triple, coarse_shape, pack_keys, unpack_keys
+from pointae.ordering import distinct
+from pointae.voxels import Triple, coarse_shape, pack_keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,18 @@ class Coarsening:
     @classmethod
     def build(cls, indices: Tensor, spatial_shape: Triple, ratio: Triple) -> Coarsening:
         """Gather the voxels (M, 4) of a grid by ``ratio``."""
-        steps = torch.tensor((1, *ratio), device=indices.device)
-        cells, inner = indices.div(steps, rounding_mode="floor"), indices % steps
+        steps = indices.new_tensor((1, *ratio))
+        cells = indices.div(steps, rounding_mode="floor")
+        inner = indices - cells * steps
         shape = coarse_shape(spatial_shape, ratio)
-        keys, parent = torch.unique(pack_keys(cells, shape), return_inverse=True)
+        first, parent = distinct(pack_keys(cells, shape))
         position = (inner[:, 1] * ratio[1] + inner[:, 2]) * ratio[2] + inner[:, 3]
-        return cls(ratio, parent, position, unpack_keys(keys, shape), shape)
+        return cls(ratio, parent, position.long(), cells.index_select(0, first), shape)
+
+
+def biased(out: Tensor, bias: Tensor | None) -> Tensor:
+    """``out + bias``, where there is one."""
+    return out if bias is None else out + bias
 
 
 class Level(ABC):
@@ -110,21 +117,22 @@ class Level(ABC):
         return pooled.scatter_reduce(0, rows, features, reduce, include_self=False)
 
     @abstractmethod
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """``out[i] = sum_k features[i + dilation * offset_k] @ weight[k]`` over occupied neighbours.
 
         Args:
             features: (M, C_in).
             weight: (Kx Ky Kt, C_in, C_out).
+            bias: (C_out,), added to each row.
 
         Returns:
             (M, C_out), equal to ``conv3d`` with zero padding at the occupied voxels.
         """
 
     @abstractmethod
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Strided convolution, kernel = stride = ratio: (M, C_in), (Rx Ry Rt, C_in, C_out) -> (M', C_out)."""
 
     @abstractmethod
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Inverse of :meth:`down` in shape: (M', C_in), (Rx Ry Rt, C_in, C_out) -> (M, C_out)."""

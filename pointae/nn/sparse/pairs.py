@@ -14,6 +14,9 @@ from torch import Tensor
 from pointae.nn.sparse.convolve import Route
 from pointae.threads import parts_of, side_by_side
 
+ROWS_AN_OFFSET = 4096
+"""Of pairs of each row with itself."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs(Route):
@@ -54,50 +57,63 @@ class Pairs(Route):
         starts = np.concatenate([[0], np.cumsum(counts)])
         return cls(source.numpy(), target.numpy(), starts, num_sources, num_targets, loops, centre)
 
+    @classmethod
+    def of_rows(cls, rows: int, loops: Any) -> Pairs:
+        """Each row with itself; an offset for so many rows, that threads can share out the gradient of weights too."""
+        every = np.arange(rows)
+        return cls(every, every, np.append(np.arange(0, rows, ROWS_AN_OFFSET), rows), rows, rows, loops)
+
     @cached_property
     def reversed(self) -> Pairs:
         return replace(
             self, source=self.target, target=self.source, num_sources=self.num_targets, num_targets=self.num_sources
         )
 
-    def forward(self, features: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         x, channels = _exact(features), weight.shape[2]
-        missing = -channels % self.loops.LANES
-        w = F.pad(_exact(weight), (0, missing)) if missing else _exact(weight)  # (K, C_in, whole vectors)
+        w = _filled(_exact(weight), self.loops.LANES)
         parts = parts_of((len(self.source) + len(x)) * weight[0].numel())
         out = x.new_empty(self.num_targets + parts, w.shape[2])  # a row to spare for each part
         edges, begin, end = self._ranges(parts)
-        centre = -1 if self.centre is None else self.centre
-        rows, weights, sums = _array(x), _array(w), _array(out)
+        start = x.new_zeros(w.shape[2])
+        if bias is not None:
+            start[:channels] = bias
+        rows, weights, first, sums = _array(x), _array(w), _array(start), _array(out)
 
         def work(part: int) -> None:
-            pairs = self.source, self.target, begin[part], end[part], centre
+            pairs = self.source, self.target, begin[part], end[part], self._centre
             spare = self.num_targets + part
-            self.loops.products(rows, weights, *pairs, edges[part], edges[part + 1], sums, spare)
+            self.loops.products(rows, weights, first, *pairs, edges[part], edges[part + 1], sums, spare)
 
         side_by_side(work, parts)
         return out[: self.num_targets, :channels].to(features.dtype).contiguous()
 
     def backward(self, grad: Tensor, weight: Tensor) -> Tensor:
-        return self.reversed.forward(grad, weight.transpose(1, 2))
+        return self.reversed.forward(grad, weight.transpose(1, 2), None)
 
     def outer(self, features: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
-        x, g = _exact(features), _exact(grad)
-        out = x.new_empty(weight.shape)
-        parts = parts_of(len(self.source) * weight[0].numel())
+        x, g = _filled(_exact(features), self.loops.ROWS), _filled(_exact(grad), self.loops.LANES)
+        offsets, channels, out_channels = weight.shape
+        out = x.new_empty(offsets, x.shape[1], g.shape[1])
+        ends = self.starts.copy()
+        if self.centre is not None:
+            ends[self.centre + 1 :] += len(x)
+        parts = parts_of(int(ends[-1]) * weight[0].numel())
         # Ranges of offsets with about as many pairs each; what one offset sums, one thread sums.
-        edges = np.searchsorted(self.starts, np.linspace(0, len(self.source), parts + 1))
-        edges[0], edges[-1] = 0, len(weight)
+        edges = np.searchsorted(ends, np.linspace(0, ends[-1], parts + 1))
+        edges[0], edges[-1] = 0, offsets
         rows, grads, sums = _array(x), _array(g), _array(out)
 
         def work(part: int) -> None:
-            own = edges[part], edges[part + 1]
-            self.loops.outer_products(rows, grads, self.source, self.target, self.starts, *own, sums)
+            pairs = self.source, self.target, self.starts, self._centre
+            self.loops.outer_products(rows, grads, *pairs, edges[part], edges[part + 1], sums)
 
         side_by_side(work, parts)
-        if self.centre is not None:
-            torch.mm(x.T, g, out=out[self.centre])
-        return out.to(weight.dtype)
+        return out[:, :channels, :out_channels].to(weight.dtype).contiguous()
+
+    @property
+    def _centre(self) -> int:
+        return -1 if self.centre is None else self.centre
 
     def _ranges(self, parts: int) -> tuple[Any, Any, Any]:
         """Edges (parts + 1,) of ranges of targets, and begin and end (parts, K) of their pairs."""
@@ -113,6 +129,12 @@ class Pairs(Route):
 
 def _exact(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32)).contiguous()
+
+
+def _filled(values: Tensor, width: int) -> Tensor:
+    """With columns of zeros behind, so that they are a multiple of ``width``."""
+    missing = -values.shape[-1] % width
+    return F.pad(values, (0, missing)) if missing else values
 
 
 def _array(values: Tensor) -> Any:

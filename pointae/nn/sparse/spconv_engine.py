@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from pointae.errors import ComponentError
-from pointae.nn.sparse.levels import Coarsening, Level
+from pointae.nn.sparse.levels import Coarsening, Level, biased
 from pointae.optional import require
+from pointae.ordering import stable_order
 from pointae.voxels import Triple, pack_keys
 
 MAX_CELLS = 2**31 - 1
@@ -92,26 +93,26 @@ class SpconvLevel(Level):
         super().__init__(indices, spatial_shape, batch_size, kernel_size, dilation, coarsening)
         self._spconv = require("spconv.pytorch", extra="gpu")
 
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             rows = features[piece.fine]
             return piece.pairs.convolve(self._spconv, "submanifold", rows, filters, len(rows))
 
-        return self._convolve(convolve, self._neighbours, features, weight, self.kernel_size)
+        return self._convolve(convolve, self._neighbours, features, weight, self.kernel_size, bias)
 
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             count = piece.coarse.stop - piece.coarse.start
             return piece.pairs.convolve(self._spconv, "down", features[piece.fine], filters, count)[piece.order]
 
-        return self._convolve(convolve, self._children, features, weight, self.next.ratio)
+        return self._convolve(convolve, self._children, features, weight, self.next.ratio, bias)
 
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         def convolve(features: Tensor, filters: Tensor, piece: _Piece) -> Tensor:
             count = piece.fine.stop - piece.fine.start
             return piece.pairs.convolve(self._spconv, "up", features[piece.coarse][piece.rank], filters, count)
 
-        return self._convolve(convolve, self._children, features, weight, self.next.ratio)
+        return self._convolve(convolve, self._children, features, weight, self.next.ratio, bias)
 
     def _convolve(
         self,
@@ -120,14 +121,15 @@ class SpconvLevel(Level):
         features: Tensor,
         weight: Tensor,
         kernel_size: Triple,
+        bias: Tensor | None,
     ) -> Tensor:
         if not pieces:
-            return features @ weight.sum(0)  # no rows, but a way for the gradients
+            return biased(features @ weight.sum(0), bias)  # no rows, but a way for the gradients
         filters = weight.unflatten(0, kernel_size).permute(4, 0, 1, 2, 3)  # spconv's own layout
         dtype = _arithmetic(weight)
         features, filters = features.to(dtype), filters.to(dtype).contiguous()
         with torch.autocast(features.device.type, enabled=False):
-            return torch.cat([convolve(features, filters, piece) for piece in pieces])
+            return biased(torch.cat([convolve(features, filters, piece) for piece in pieces]), bias)
 
     @cached_property
     def _neighbours(self) -> list[_Piece]:
@@ -147,10 +149,10 @@ class SpconvLevel(Level):
         pieces = []
         for fine, coarse, indices, events in self._split(whole):
             out, pairs = self._pairs(indices, events, whole, ratio, ratio, [0, 0, 0], (1, 1, 1), subm=False)
-            order = torch.argsort(pack_keys(out, coarse_grid))
+            order = stable_order(pack_keys(out, coarse_grid))
             if not torch.equal(out[order, 1:], self.next.indices[coarse, 1:]):
                 raise ComponentError("spconv lost voxels of a strided convolution", fix="use engine 'torch'")
-            pieces.append(_Piece(fine, coarse, pairs, order, torch.argsort(order)))
+            pieces.append(_Piece(fine, coarse, pairs, order, stable_order(order)))
         return pieces
 
     def _pairs(

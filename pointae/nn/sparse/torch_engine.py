@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from math import prod
 
-import torch
 from torch import Tensor
 
 from pointae.nn.sparse.blocks import Blocks
@@ -15,19 +14,20 @@ from pointae.nn.sparse.levels import Level
 from pointae.nn.sparse.loops import loops_for
 from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.nn.sparse.pairs import Pairs
+from pointae.ordering import stable_order
 
 
 class TorchLevel(Level):
     """Gather, product, scatter over the occupied pairs; see :class:`Level`."""
 
-    def submanifold(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._neighbours)
+    def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._neighbours, bias)
 
-    def down(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._children)
+    def down(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._children, bias)
 
-    def up(self, features: Tensor, weight: Tensor) -> Tensor:
-        return convolve(features, weight, self._children.reversed)
+    def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        return convolve(features, weight, self._children.reversed, bias)
 
     @cached_property
     def _neighbours(self) -> Route:
@@ -40,8 +40,8 @@ class TorchLevel(Level):
 
     @cached_property
     def _children(self) -> Route:
-        order = torch.argsort(self.next.position, stable=True)
-        offset, parent = self.next.position[order].long(), self.next.parent[order]
+        order = stable_order(self.next.position)
+        offset, parent = self.next.position.index_select(0, order), self.next.parent.index_select(0, order)
         sizes = prod(self.next.ratio), len(self.indices), len(self.next.indices)
         if loops := loops_for(self.indices):
             return Pairs.build(offset, order, parent, *sizes, loops)
