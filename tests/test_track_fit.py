@@ -97,8 +97,8 @@ def test_a_second_pass_fits_with_better_scores_and_new_guesses(model, monkeypatc
     encoder = model.encoder
     passes = []
 
-    def fit(light, padding, scores, guesses, known):
-        passes.append((light, scores, guesses, known, original(light, padding, scores, guesses, known)))
+    def fit(light, padding, scores, guesses, known, draws):
+        passes.append((light, scores, guesses, known, original(light, padding, scores, guesses, known, draws)))
         return passes[-1][-1]
 
     original = encoder._fit
@@ -110,8 +110,7 @@ def test_a_second_pass_fits_with_better_scores_and_new_guesses(model, monkeypatc
         # The features that the reader sees stay the finder's, its score among them.
         features = torch.cat([found.hit_features, scores[:, None]], 1)
         padding = Padding(hits)
-        tracks = torch.cat([to_unit(second[0]), second[1][..., None].log1p()], -1)
-        h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), second[2], tracks)))
+        h = encoder.norm(padding.unpad(encoder.reader(padding.pad(features), *second[1:])))
         expected, guesses = twice.judged[:, 0].clone(), []
         for strongest in (1, 2):
             odds = padding.unpad(explained(light, first[0], EXACT)[:, :strongest].sum(1)[..., None])[:, 0]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,14 +17,21 @@ from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
 from pointae.nn.track_mixture import refuse_other_grids
-from pointae.tracking.fit import COARSE, EXACT, FINE, explained
-from pointae.tracking.hypotheses import from_unit, to_unit
+from pointae.tracking.fit import COARSE, EXACT, explained
+from pointae.tracking.hypotheses import SPREAD, from_unit, to_unit
 from pointae.tracking.paths import LightHits, emission, light_hits, trace
+from pointae.tracking.posterior import Posterior, posterior
 from pointae.tracking.search import fit_weights, reorder, search
 
-_SCALES = (EXACT, FINE, COARSE)
-_PAIR_FEATURES = 3 * len(_SCALES) + 4
-_TRACK_FEATURES = 6
+_SCALES = (EXACT, COARSE)
+_PAIR_FEATURES = 3 * len(_SCALES) + 5
+_TRACK_FEATURES = 2 * len(SPREAD) + 2
+_DRAWS, _LAST_DRAWS = 12, 32
+"""Of each track from its posterior, and in the last pass, which decides."""
+_STRONGEST = 8.0
+"""Log of light over noise beyond which a hit is light, or not, in any case."""
+_USUAL_EVIDENCE = 50.0
+"""Log of a likelihood ratio, of the size that true tracks have."""
 _FURTHEST = 20.0
 """Half squared standard deviations beyond which it does not matter how far a hit is from a track."""
 _LENGTH = 3000.0
@@ -89,9 +99,9 @@ class TrackFitEncoder(nn.Module):
         for turn in range(self.passes):
             if found is not None:
                 logits, guesses = self._look_beside(hits, padding, light, found, judged[-1], turn)
-            found, gains, pairs = self._fit(light, padding, logits, guesses, found)
-            tracks = torch.cat([to_unit(found), gains[..., None].log1p()], -1)
-            h = self.norm(padding.unpad(self.reader(padding.pad(features), pairs, tracks)))
+            draws = _LAST_DRAWS if turn == self.passes - 1 else _DRAWS
+            found, *seen = self._fit(light, padding, logits, guesses, found, draws)
+            h = self.norm(padding.unpad(self.reader(padding.pad(features), *seen)))
             judged.append(self.judge(h)[:, 0].float())
         return Encoding(self.to_code(pooled(h, hits)), h, judged=torch.stack(judged, 1))
 
@@ -126,20 +136,40 @@ class TrackFitEncoder(nn.Module):
 
     @torch.no_grad()
     def _fit(
-        self, light: LightHits, padding: Padding, logits: Tensor, guesses: Tensor, known: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Tracks (B, K, 5) fitted to the likely hits, their support (B, K), and how they explain all, (B, L, K, F)."""
+        self,
+        light: LightHits,
+        padding: Padding,
+        logits: Tensor,
+        guesses: Tensor,
+        known: Tensor | None,
+        draws: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Tracks fitted to the likely hits.
+
+        Returns:
+            hypotheses (B, K, 5); for the reader, how they explain all hits (B, L, K, F), what is known of them
+            (B, K, T), and the log of their light over noise (B, L, K).
+        """
         with torch.autocast(logits.device.type, enabled=False):
             weights = padding.pad(fit_weights(logits)[:, None])[..., 0]
-            found, gains = _in_pieces(*reorder(light, weights), guesses, self.tracks, known)
-            return found, gains, pair_features(light, found)
+            found, gains = _in_pieces(_searched, *reorder(light, weights), guesses, known, self.tracks)
+            present = padding.pad(torch.ones_like(logits)[:, None])[..., 0]
+            noise = padding.pad(torch.sigmoid(-logits)[:, None]).sum((1, 2))
+            likely = Posterior(*_in_pieces(_averaged, light, present, noise, found, draws))
+            lit = likely.light.clamp(min=1e-30).log().clamp(-_STRONGEST, _STRONGEST).transpose(1, 2)
+            support = gains.log1p(), likely.evidence / _USUAL_EVIDENCE
+            tracks = torch.cat([to_unit(found), likely.spread.log1p(), torch.stack(support, -1)], -1)
+            return found, pair_features(light, found, lit), tracks, lit
 
 
 class TrackReader(nn.Module):
     """Reads for each hit how each of the fitted tracks explains it.
 
+    Of each track it judges how much of its light to count, and adds up the light over noise: with all tracks known that
+    alone would be the likelihood ratio. What a hit hears of each track goes beside it.
+
     Shapes:
-        hits (B, L, C'), pairs (B, L, K, F), tracks (B, K, 6) -> (B, L, C).
+        hits (B, L, C'), pairs (B, L, K, F), tracks (B, K, T), log of light over noise (B, L, K) -> (B, L, C).
     """
 
     def __init__(self, hit_channels: int, channels: int, heads: int = 4) -> None:
@@ -148,25 +178,28 @@ class TrackReader(nn.Module):
         self.from_hit = nn.Linear(hit_channels, channels)
         self.from_pair = nn.Linear(_PAIR_FEATURES, channels, bias=False)
         self.from_track = nn.Linear(_TRACK_FEATURES, channels, bias=False)
+        self.counted = nn.Sequential(nn.Linear(_TRACK_FEATURES, channels), nn.GELU(), nn.Linear(channels, 1))
         self.mix = nn.Linear(channels, channels)
         self.attend = nn.Linear(channels, heads)
         self.value = nn.Linear(channels, channels)
-        self.out = nn.Sequential(nn.Linear(2 * channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        self.out = nn.Sequential(nn.Linear(2 * channels + 2, channels), nn.GELU(), nn.Linear(channels, channels))
 
-    def forward(self, hits: Tensor, pairs: Tensor, tracks: Tensor) -> Tensor:
+    def forward(self, hits: Tensor, pairs: Tensor, tracks: Tensor, lit: Tensor) -> Tensor:
         own = self.from_hit(hits)
         h = F.gelu(own[:, :, None] + self.from_pair(pairs) + self.from_track(tracks)[:, None])
         h = F.gelu(self.mix(h))  # (B, L, K, C)
         weights = self.attend(h).softmax(2)[..., None]  # (B, L, K, H, 1)
         read = (weights * self.value(h).unflatten(-1, (self.heads, -1))).sum(2).flatten(-2)
-        return own + self.out(torch.cat([own, read], -1))
+        ratio = (lit + F.logsigmoid(self.counted(tracks)).transpose(1, 2)).logsumexp(2, keepdim=True)  # (B, L, 1)
+        return own + self.out(torch.cat([own, read, ratio / _STRONGEST, ratio.sigmoid()], -1))
 
 
-def pair_features(hits: LightHits, hypotheses: Tensor) -> Tensor:
+def pair_features(hits: LightHits, hypotheses: Tensor, lit: Tensor) -> Tensor:
     """How each hypothesis explains each hit, (B, L, K, F).
 
-    At each scale the log of how well, the mean lateness and the mean excess of the index over the paths that
-    do; then the direction, side and length of these paths, and whether there is more than one.
+    At each scale the log of how well the arrival fits, the mean lateness and the mean excess of the index over the
+    paths that do; then the direction, side and length of these paths, whether there is more than one, and the log of
+    the light over noise (B, L, K).
     """
     paths = trace(hits, emission(hypotheses), wide=True)
     features, finest = [], None
@@ -182,18 +215,24 @@ def pair_features(hits: LightHits, hypotheses: Tensor) -> Tensor:
     assert finest is not None
     features += [(finest * value).sum(-1) for value in (paths.kx, paths.up, paths.length / _LENGTH)]
     features.append(finest.amax(-1))
-    return torch.stack(features, -1).clamp(-4, 4).transpose(1, 2)
+    return torch.cat([torch.stack(features, -1).clamp(-4, 4).transpose(1, 2), lit[..., None] / 2], -1)
 
 
-def _in_pieces(
-    hits: LightHits, weights: Tensor, guesses: Tensor, tracks: int, known: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The search, a few events at a time."""
-
-    def fitted(start: int) -> tuple[Tensor, Tensor]:
+def _in_pieces(work: Callable[..., tuple[Tensor, ...]], hits: LightHits, *of_events: Any) -> tuple[Tensor, ...]:
+    """``work`` on a few events at a time: hits, tensors by event, and whatever else, which all share."""
+    parts = []
+    for start in range(0, len(hits.x), _AT_ONCE):
         piece = slice(start, start + _AT_ONCE)
-        before = None if known is None else known[piece]
-        return search(hits.events(piece), weights[piece], guesses[piece], tracks, before)
+        own = (value[piece] if isinstance(value, Tensor) else value for value in of_events)
+        parts.append(work(hits.events(piece), *own))
+    return tuple(map(torch.cat, zip(*parts, strict=True)))
 
-    found, gains = zip(*map(fitted, range(0, len(weights), _AT_ONCE)), strict=True)
-    return torch.cat(found), torch.cat(gains)
+
+def _searched(
+    hits: LightHits, weights: Tensor, guesses: Tensor, known: Tensor | None, tracks: int
+) -> tuple[Tensor, Tensor]:
+    return search(hits, weights, guesses, tracks, known)
+
+
+def _averaged(hits: LightHits, *of_events: Any) -> tuple[Tensor, ...]:
+    return tuple(vars(posterior(hits, *of_events)).values())

@@ -25,6 +25,9 @@ _COLLECTION, _MIRROR, _GLUE = 0.65, 0.885, 0.98
 YIELD = 37.0
 """Photons a mm and eV, times the squared sine of the Cherenkov angle."""
 
+ATTENUATION, ATTENUATION_SQUARED_WAVELENGTH = 5e5, 0.442**2
+"""mm, of light of a squared wavelength in um^2; it grows as the fourth power of the wavelength."""
+
 _BETA_ROWS, _QUANTILES = 256, 512
 
 
@@ -42,7 +45,7 @@ def group_index(wavelength2: Tensor, index: Tensor) -> Tensor:
 
 def attenuation_length(wavelength2: Tensor) -> Tensor:
     """mm; Rayleigh scattering in the bulk, as the fourth power of the wavelength."""
-    return (wavelength2 * (1 / 0.442**2)).square() * 5e5
+    return (wavelength2 * (1 / ATTENUATION_SQUARED_WAVELENGTH)).square() * ATTENUATION
 
 
 def reflects_totally(index2: Tensor, across: Tensor) -> Tensor:

@@ -40,7 +40,8 @@ MIDDLE = Scale(0.2, 0.02, 4.0, wide=False)
 FINE = Scale(0.2, 0.02, 4.0, wide=True)
 EXACT = Scale(0.1, 0.019, 10.0, wide=True)
 """About the resolution: 70 ps, the pixel's size, and the spectrum."""
-_PRIOR_SPREAD = (250.0, 900.0, 0.3, 0.03, 1.5)
+PRIOR_SPREAD = (250.0, 900.0, 0.3, 0.03, 1.5)
+"""Standard deviations of the parameters about :data:`~pointae.tracking.hypotheses.CENTRE` before any light is seen."""
 _DAMPING = 0.02
 _LARGEST_STEP = 0.5
 """In prior standard deviations."""
@@ -84,6 +85,37 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
     loops = loops_for(hypotheses)
     if loops is not None:
         return _compiled_step(loops, hits, weights, hypotheses, scale, together)
+    matrix, gradient = _normal_equations(hits, weights, hypotheses, scale, together)
+    ridge = 1 + _DAMPING * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
+    matrix = matrix + ridge[..., None, None] * torch.eye(len(SPREAD), device=matrix.device, dtype=matrix.dtype)
+    step = -torch.linalg.solve(matrix, gradient[..., None])[..., 0]
+    return hypotheses + step.clamp(-_LARGEST_STEP, _LARGEST_STEP) * hypotheses.new_tensor(PRIOR_SPREAD)
+
+
+def curvature(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale) -> Tensor:
+    """(B, K, 5, 5) float64, inverse covariance of hypotheses that share the hits, in units of :data:`PRIOR_SPREAD`.
+
+    Gauss-Newton's approximation, the prior included. Arguments as of :func:`gauss_newton`.
+    """
+    loops = loops_for(hypotheses)
+    if loops is None:
+        matrix = _normal_equations(hits, weights, hypotheses, scale, together=True)[0].double()
+        return matrix + torch.eye(len(SPREAD), device=matrix.device, dtype=matrix.dtype)
+    light, out = explained(hits, hypotheses, scale).sum(1), hypotheses.new_empty(*hypotheses.shape, 5).double()
+    own, *rows = (stacked(hits), *(value.numpy() for value in (weights, hypotheses, light, out)))
+
+    def fill(events: slice) -> None:
+        weight, at, lit, to = (row[events] for row in rows)
+        loops.curvature(own[events], weight, at, *_settings(scale), lit, np.array(PRIOR_SPREAD), to)
+
+    by_event(fill, hypotheses)
+    return out
+
+
+def _normal_equations(
+    hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Scale, together: bool
+) -> tuple[Tensor, Tensor]:
+    """Matrix (B, K, 5, 5) and gradient (B, K, 5) in units of the prior, which is in the gradient alone."""
     source = emission(hypotheses)
     paths = trace(hits, source, scale.wide)
     share = odds(paths, scale)
@@ -91,18 +123,15 @@ def gauss_newton(hits: LightHits, weights: Tensor, hypotheses: Tensor, scale: Sc
     share, ways = share.topk(_PULLING, -1)
     paths = paths.select(ways)
     share = share / (1 + (total.sum(1, keepdim=True) if together else total)) * weights[:, None, :, None]
-    spread = hypotheses.new_tensor(_PRIOR_SPREAD)
+    spread = hypotheses.new_tensor(PRIOR_SPREAD)
     late, index = derivatives(paths, hits, source)
     slopes = torch.cat([(late / scale.time).flatten(2, 3), (index / scale.index).flatten(2, 3)], 2) * spread
     pulls = torch.cat([(paths.late / scale.time).flatten(2), (paths.excess / scale.index).flatten(2)], 2)
     weighted = slopes * torch.cat([share.flatten(2)] * 2, 2)[..., None]  # (B, K, 2 L W, 5)
-    matrix = weighted.transpose(-1, -2) @ slopes
     gradient = (weighted.transpose(-1, -2) @ pulls[..., None])[..., 0]
-    gradient = gradient + (hypotheses - hypotheses.new_tensor(CENTRE)) / spread  # the prior
-    ridge = 1 + _DAMPING * matrix.diagonal(dim1=-2, dim2=-1).mean(-1)
-    matrix = matrix + ridge[..., None, None] * torch.eye(len(SPREAD), device=matrix.device, dtype=matrix.dtype)
-    step = -torch.linalg.solve(matrix, gradient[..., None])[..., 0]
-    return hypotheses + step.clamp(-_LARGEST_STEP, _LARGEST_STEP) * spread
+    # The prior.
+    gradient = gradient + (hypotheses - hypotheses.new_tensor(CENTRE)) / spread
+    return weighted.transpose(-1, -2) @ slopes, gradient
 
 
 def _compiled_step(
@@ -110,7 +139,7 @@ def _compiled_step(
 ) -> Tensor:
     light = explained(hits, hypotheses, scale).sum(1) if together else weights  # else it is not read
     settings, moved = (*_settings(scale), together), torch.empty_like(hypotheses)
-    limits = (np.array(_PRIOR_SPREAD), _DAMPING, _LARGEST_STEP)
+    limits = (np.array(PRIOR_SPREAD), _DAMPING, _LARGEST_STEP)
     own, *rows = (stacked(hits), *(value.numpy() for value in (weights, hypotheses, light, moved)))
 
     def move(events: slice) -> None:

@@ -14,7 +14,7 @@ from pointae.optional import compiled_loops
 from pointae.threads import parts_of, side_by_side
 from pointae.tracking.paths import LightHits, dispersion_coefficients
 
-_MADE_OF = ("pointae.tracking.compiled", "pointae.tracking", "pointae.simulate.module")
+_MADE_OF = ("pointae.tracking.compiled", "pointae.tracking", "pointae.simulate.module", "pointae.simulate.quartz")
 
 
 _PRODUCTS = 20_000

@@ -4,8 +4,9 @@ Each follows a function of :mod:`pointae.tracking.fit` or :mod:`pointae.tracking
 The way over hits is laid out for vectors: first how far each is off, without a branch, then the few that are near.
 """
 
+from pointae.tracking.compiled.density import expected_light
 from pointae.tracking.compiled.light import apart, explained
-from pointae.tracking.compiled.steps import gauss_newton
+from pointae.tracking.compiled.steps import curvature, gauss_newton
 from pointae.tracking.compiled.votes import votes
 
-__all__ = ["apart", "explained", "gauss_newton", "votes"]
+__all__ = ["apart", "curvature", "expected_light", "explained", "gauss_newton", "votes"]

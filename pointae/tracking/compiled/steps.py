@@ -135,6 +135,43 @@ def _pulling(hits, share, way_x, up, light_of, pull):  # type: ignore[no-untyped
 
 
 @compiled
+def _normal_equations(hits, weights, hypothesis, scale, c, together, light, spread, room, matrix, gradient):  # type: ignore[no-untyped-def]
+    """Lower triangle and gradient of one hypothesis, in units of the prior, which is in the gradient alone."""
+    source, whole, off, offsets, total, of_way, share, (near, way_x, up), (late, index), light_of, pull = room
+    emission(hypothesis, source)
+    ways(hits, source, scale, off.shape[0] == 16, c, off, offsets)
+    if together:
+        total[:] = light
+    else:
+        light_of_paths(off, scale[2], whole, of_way, total)
+    _two_nearest(off, offsets, near, way_x, up)
+    for nearest in range(2):
+        decay(near[nearest], whole, share[nearest])
+        for i in range(total.size):
+            share[nearest, i] *= scale[2] / (ONE + total[i]) * weights[i]
+    n = _pulling(hits, share, way_x, up, light_of, pull)
+    _slopes(light_of, n, source, c, pull[0], pull[1], late, index)
+    matrix[:] = 0
+    for a in range(_NUMBERS):
+        gradient[a] = (hypothesis[a] - _MIDDLE[a]) / spread[a]
+    _add(matrix, gradient, late, n, scale[0], spread, pull[2])
+    _add(matrix, gradient, index, n, scale[1], spread, pull[2])
+
+
+@compiled
+def _room(length, paths):  # type: ignore[no-untyped-def]
+    """What :func:`_normal_equations` works in, for events of ``length`` hits."""
+    off, twice = np.empty((paths, length), np.float32), np.empty((3, 2, length), np.float32)
+    measured = np.empty((2, _NUMBERS + 1, 2 * length), np.float32)
+    return (
+        np.empty(8, np.float32), np.empty(length, np.int32), off, np.empty_like(off),
+        np.empty(length, np.float32), np.empty(length, np.float32), np.empty((2, length), np.float32),
+        (twice[0], twice[1], twice[2]), (measured[0], measured[1]),
+        np.empty((5, 2 * length), np.float32), np.empty((3, 2 * length), np.float32),
+    )  # fmt: skip
+
+
+@compiled
 def gauss_newton(hits, weights, hypotheses, scale, wide, c, together, light, spread, damping, largest, out):  # type: ignore[no-untyped-def]
     """As :func:`pointae.tracking.fit.gauss_newton`.
 
@@ -146,44 +183,30 @@ def gauss_newton(hits, weights, hypotheses, scale, wide, c, together, light, spr
         spread: (5,) of the prior; with ``damping`` and ``largest``, the largest step, float64.
         out: (B, K, 5).
     """
-    length = hits.shape[2]
-    source, whole = np.empty(8, np.float32), np.empty(length, np.int32)
-    off = np.empty((16 if wide else 8, length), np.float32)
-    offsets = np.empty_like(off)
-    near, way_x, up = (
-        np.empty((2, length), np.float32),
-        np.empty((2, length), np.float32),
-        np.empty((2, length), np.float32),
-    )
-    late, index = np.empty((_NUMBERS + 1, 2 * length), np.float32), np.empty((_NUMBERS + 1, 2 * length), np.float32)
-    light_of, pull = np.empty((5, 2 * length), np.float32), np.empty((3, 2 * length), np.float32)
-    total, of_way, share = np.empty(length, np.float32), np.empty(length, np.float32), np.empty((2, length), np.float32)
+    room = _room(hits.shape[2], 16 if wide else 8)
     matrix, gradient = np.empty((_NUMBERS, _NUMBERS)), np.empty(_NUMBERS)
     for b in range(hypotheses.shape[0]):
-        own = hits[b]
-        if together:
-            total[:] = light[b]
         for k in range(hypotheses.shape[1]):
-            emission(hypotheses[b, k], source)
-            ways(own, source, scale, wide, c, off, offsets)
-            if not together:
-                light_of_paths(off, scale[2], whole, of_way, total)
-            _two_nearest(off, offsets, near, way_x, up)
-            for nearest in range(2):
-                decay(near[nearest], whole, share[nearest])
-                for i in range(length):
-                    share[nearest, i] *= scale[2] / (ONE + total[i]) * weights[b, i]
-            n = _pulling(own, share, way_x, up, light_of, pull)
-            _slopes(light_of, n, source, c, pull[0], pull[1], late, index)
-            matrix[:] = 0
-            for a in range(_NUMBERS):
-                gradient[a] = (hypotheses[b, k, a] - _MIDDLE[a]) / spread[a]
-            _add(matrix, gradient, late, n, scale[0], spread, pull[2])
-            _add(matrix, gradient, index, n, scale[1], spread, pull[2])
+            at = hypotheses[b, k]
+            _normal_equations(hits[b], weights[b], at, scale, c, together, light[b], spread, room, matrix, gradient)
             ridge = 1 + damping * np.trace(matrix) / _NUMBERS
             for a in range(_NUMBERS):
                 matrix[a, a] += ridge
             _solve(matrix, gradient)
             for a in range(_NUMBERS):
                 step = min(max(-gradient[a], -largest), largest)
-                out[b, k, a] = hypotheses[b, k, a] + step * spread[a]
+                out[b, k, a] = at[a] + step * spread[a]
+
+
+@compiled
+def curvature(hits, weights, hypotheses, scale, wide, c, light, spread, out):  # type: ignore[no-untyped-def]
+    """As :func:`pointae.tracking.fit.curvature`, into ``out`` (B, K, 5, 5) float64; else as :func:`gauss_newton`."""
+    room = _room(hits.shape[2], 16 if wide else 8)
+    gradient = np.empty(_NUMBERS)
+    for b in range(hypotheses.shape[0]):
+        for k in range(hypotheses.shape[1]):
+            at, matrix = hypotheses[b, k], out[b, k]
+            _normal_equations(hits[b], weights[b], at, scale, c, True, light[b], spread, room, matrix, gradient)
+            for row in range(_NUMBERS):
+                matrix[:row, row] = matrix[row, :row]
+                matrix[row, row] += 1
