@@ -17,7 +17,8 @@ from pointae.config import Dense2dSettings
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 
-ROUNDS = 7
+ROUNDS, ENOUGH_S = 7, 30.0
+"""Of each denoiser, or fewer once it has taken so many seconds, but one at least."""
 CALLS = {1: 64, 64: 4, 1024: 1}
 """Events handed to a denoiser at once, and how many such calls a round makes."""
 
@@ -35,7 +36,7 @@ def quality_speed(
     """Time denoisers from hits in memory to decisions in memory, on events of the benchmark's one track.
 
     A denoiser's own grouping, padding, maps, images and reading back are part of its time. All take turns
-    in every round, each round beginning with another; one round before is not counted.
+    in every round, each round beginning with another; one round before is not counted. Slow ones take part in fewer.
 
     Args:
         denoisers: by name.
@@ -68,15 +69,19 @@ def _rounds(
     """Seconds of every counted round, by name."""
     names = list(denoisers)
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    spent = dict.fromkeys(names, 0.0)
     for turn in range(ROUNDS + 1):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
+            advance(1, f"{name}, {pieces[0].batch_size} at once")
+            if seconds[name] and spent[name] > ENOUGH_S:
+                continue
             begin = time.perf_counter()
             for piece in pieces:
                 denoisers[name](piece)
+            spent[name] += (taken := time.perf_counter() - begin)
             if turn:
-                seconds[name].append(time.perf_counter() - begin)
-            advance(1, f"{name}, {pieces[0].batch_size} at once")
+                seconds[name].append(taken)
     return seconds
 
 
