@@ -18,6 +18,7 @@ from pointae import draws
 from pointae.config import DataSettings, DegradationSettings
 from pointae.errors import ConfigError, DataError, unknown_name
 from pointae.hits import ORIGINS, HitBatch
+from pointae.ordering import numbered
 from pointae.simulate.profiles import PROFILE_ORIGINS, PROFILES
 
 _NOISE_HAS = {"signal": False, "track": -1, "category": 0, "score": 0.0, "kept": False, "hit_id": -1}
@@ -208,7 +209,7 @@ def _shuffled(clean: HitBatch, coords: Tensor, noise: Tensor, fields: dict[str, 
     """Hits of ``clean`` followed by ``noise`` (B,) hits of each event, put in a random order event by event."""
     counts = clean.counts + noise
     offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    noise_event, noise_number = draws.numbered(noise)
+    noise_event, noise_number = numbered(noise)
     event = torch.cat([clean.batch, noise_event])
     local = torch.cat([clean.local_index(), clean.counts.index_select(0, noise_event) + noise_number])
     place = offsets.index_select(0, event) + local
@@ -220,7 +221,7 @@ def _shuffled(clean: HitBatch, coords: Tensor, noise: Tensor, fields: dict[str, 
 
 def _borrowed_features(clean: HitBatch, noise: Tensor, keys: Tensor) -> Tensor:
     """(M, C) features for ``noise`` (B,) hits of each event, each those of some hit of its event."""
-    event, number = draws.numbered(noise)
+    event, number = numbered(noise)
     if not clean.features.shape[1] or not clean.num_hits:
         return clean.features.new_zeros(len(event), clean.features.shape[1])
     counts = clean.counts.index_select(0, event)

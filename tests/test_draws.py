@@ -73,13 +73,6 @@ def test_shuffled_ranks_permute_each_event_evenly():
     assert torch.equal(one, ranks[int(offsets[5]) : int(offsets[6])])
 
 
-def test_numbered_counts_inside_each_owner():
-    rows, numbers = draws.numbered(torch.tensor([2, 0, 3]))
-    assert rows.tolist() == [0, 0, 2, 2, 2]
-    assert numbers.tolist() == [0, 1, 0, 1, 2]
-    assert [len(part) for part in draws.numbered(torch.zeros(0, dtype=torch.int64))] == [0, 0]
-
-
 def test_keys_of_an_event_are_derived_label_by_label():
     numbers = torch.tensor([0, 7, -3, 2**62])
     for seed, epoch, step in ((0, 0, "smear"), (2**63 - 1, 12, ""), (-5, 1, "noise")):

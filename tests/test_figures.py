@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -232,6 +233,25 @@ def test_the_range_has_every_point_and_the_oracle_beside(denoisers, tmp_path):
     columns = ["sweep", "setting", "name", "signal_hits_per_event", "noise_removed_at_97", "noise_removed_at_97_error"]
     assert set(columns) <= set(written[0])
     assert [row["noise_removed_at_97"] for row in written] == [str(row["noise_removed_at_97"]) for row in rows]
+
+
+def test_a_slow_denoiser_takes_part_in_fewer_rounds_but_in_one(monkeypatch):
+    clock, calls, told = [0.0], [], []
+    monkeypatch.setattr(speed, "ROUNDS", 4)
+    monkeypatch.setattr(speed, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def taking(name, seconds):
+        def denoise(piece):
+            calls.append(name)
+            clock[0] += seconds
+
+        return denoise
+
+    denoisers = {"slow": taking("slow", 2 * speed.ENOUGH_S), "fast": taking("fast", 1.0)}
+    seconds = speed._rounds(denoisers, [ONE_TRACK.events(2)], lambda steps, note: told.append(note))
+    assert seconds == {"slow": [2 * speed.ENOUGH_S], "fast": [1.0] * 4}
+    assert (calls.count("slow"), calls.count("fast")) == (2, 5)  # one more that is not counted
+    assert len(told) == 2 * (4 + 1)
 
 
 def test_speed_stands_beside_quality(denoisers, tmp_path, monkeypatch):

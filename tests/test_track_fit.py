@@ -151,6 +151,21 @@ def test_events_without_hits(model):
     )
 
 
+def test_events_that_no_track_makes(model):
+    """One hit, all in one cell, a column, a line in time, the first and the last bin: nothing that is not finite."""
+    events_of = [
+        [[3, 4, 5]],
+        [[40, 60, 500]] * 50,
+        [[10, row, 300] for row in range(128)],
+        [[number % 88, number % 128, 3 * number] for number in range(300)],
+        [[column, 10, 0] for column in range(80)],
+        [[column, 10, 999] for column in range(80)],
+    ]
+    coords = torch.tensor([cell for event in events_of for cell in event], dtype=torch.int32)
+    offsets = torch.tensor([0, *map(len, events_of)]).cumsum(0)
+    assert torch.isfinite(logits(model, HitBatch(torch_geometry(), coords, offsets))).all()
+
+
 def test_what_it_is_not_for():
     with pytest.raises(UsageError, match="TORCH grid only"):
         Autoencoder(model_with(FINDERS[0]), timepix3_geometry())

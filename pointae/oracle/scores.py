@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pointae import draws
 from pointae.config import TorchSource
 from pointae.errors import DataError
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.oracle.closed_form import expected_counts
 from pointae.oracle.monte_carlo import expected_total
+from pointae.ordering import numbered
 from pointae.simulate.photons import mean_photons, raw_photons
 from pointae.simulate.torch_detector import TorchTruth, torch_truth
 
@@ -86,7 +86,7 @@ def oracle_score(hits: HitBatch, source: TorchSource, seed: int, index: Tensor, 
 def _pairs(hits: HitBatch, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     """Rows of track and of hit (P,), for every hit with every track of its event."""
     event = truth.tracks.event
-    track, number = draws.numbered(hits.counts[event])
+    track, number = numbered(hits.counts[event])
     return track, hits.offsets[:-1][event][track] + number
 
 

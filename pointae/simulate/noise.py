@@ -11,6 +11,7 @@ from pointae import draws
 from pointae.config import TorchSource
 from pointae.errors import ConfigError, DataError
 from pointae.hits import ORIGINS
+from pointae.ordering import numbered
 from pointae.simulate import module as m
 from pointae.simulate.digitise import CELL_BITS, cells_of_bits, first_in_cell
 from pointae.simulate.photons import count_photons, follow_photons
@@ -46,20 +47,20 @@ def noise_streams(source: TorchSource, keys: Tensor, module_x: Tensor, sigma_t: 
     def uniform(rows: Tensor, wanted: Tensor, block: int) -> tuple[Tensor, Tensor]:
         # A few to spare, so that a chance collision seldom costs another block.
         counts = wanted + wanted // 128 + 1
-        row, number = draws.numbered(counts)
+        row, number = numbered(counts)
         event = rows.index_select(0, row)
         words = draws.bits(draws.derive(keys, f"uniform {block}").index_select(0, event), number)
         return event, cells_of_bits(words)
 
     def of_tracks(step: str, window_start: float) -> Stream:
         def stream(rows: Tensor, wanted: Tensor, block: int) -> tuple[Tensor, Tensor]:
-            row, number = draws.numbered((wanted / HITS_PER_TRACK[step]).long() + (2 << block))
+            row, number = numbered((wanted / HITS_PER_TRACK[step]).long() + (2 << block))
             event = rows.index_select(0, row)
             block_keys = draws.derive(keys, f"{step} {block}")
             time = draws.uniform(draws.derive(block_keys, "time").index_select(0, event), number).double()
             time = (time * 2 - 1) * _SPREAD
             tracks = draw_tracks(event, number, block_keys, module_x[event], time, source.momentum_gev)
-            photons = follow_photons(tracks, draws.numbered(count_photons(tracks)), sigma_t[event], window_start)
+            photons = follow_photons(tracks, numbered(count_photons(tracks)), sigma_t[event], window_start)
             return event.index_select(0, photons.track), photons.cell
 
         return stream

@@ -18,6 +18,7 @@ from pointae.config import PatternSource
 from pointae.errors import ConfigError
 from pointae.geometry import deepclean3d_geometry
 from pointae.hits import HitBatch
+from pointae.ordering import numbered
 from pointae.simulate.digitise import CELL_BITS, batch_of_places, first_in_cell, pack_cells
 
 _GEOMETRY = deepclean3d_geometry()
@@ -92,7 +93,7 @@ def pattern_kinds(mixture: Mapping[Any, float], index: Tensor) -> Tensor:
 def cross(keys: Tensor, source: PatternSource) -> Points:
     """Two space diagonals of the grid, turned about its middle and shifted; several in an event."""
     crosses = draws.integers_in(keys, 0, source.crosses)
-    event, number = draws.numbered(crosses)
+    event, number = numbered(crosses)
     key = draws.derive(draws.derive(keys, "cross")[event], number)
     point = torch.arange(source.points, device=keys.device)
     second = point >= (source.points + 1) // 2

@@ -15,6 +15,7 @@ from torch import Tensor
 from pointae import draws
 from pointae.config import TorchSource
 from pointae.geometry import Axis, DetectorGeometry, torch_geometry
+from pointae.ordering import numbered
 from pointae.simulate.digitise import unpack_cells
 from pointae.simulate.noise import light_cells, noise_streams
 from pointae.simulate.tracks import draw_module
@@ -33,14 +34,14 @@ CROSSING_DECAY = 0.2
 
 def uniform(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
     """Evenly over the grid."""
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     return _coords(_even(axis, key, number * 3 + i) for i, axis in enumerate(geometry.axes))
 
 
 def hot(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
     """A few hot pixels, at any time."""
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     pixel = draws.derive(key, draws.integers(key, number * 2, 0, HOT_PIXELS))
     return _coords([_even(geometry.x, pixel, 0), _even(geometry.y, pixel, 1), _even(geometry.t, key, number * 2 + 1)])
@@ -48,7 +49,7 @@ def hot(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
 
 def edges(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
     """Near the four edges of the detector's face, denser towards them."""
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     side = draws.integers(key, number * 4, 0, 4)
     near = draws.uniform(key, number * 4 + 1).square() * EDGE_DEPTH
@@ -62,7 +63,7 @@ def edges(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
 
 def clusters(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor:
     """Gaussian clusters around even positions, mirrored at the grid's faces."""
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     cluster = draws.derive(key, number // CLUSTER_HITS)
 
@@ -89,7 +90,7 @@ def crossing(geometry: DetectorGeometry, keys: Tensor, counts: Tensor) -> Tensor
     """
     if geometry == torch_geometry():
         return _torch_light("crossing", keys, counts)
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     # An exponential cut off at the window's other end.
     reach = 1 - math.exp(-1 / CROSSING_DECAY)
@@ -133,7 +134,7 @@ def _torch_light(kind: str, keys: Tensor, counts: Tensor) -> Tensor:
 
 def _straight(keys: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Fractions along each axis of hits on straight lines between two opposite faces of x, y or t."""
-    event, number = draws.numbered(counts)
+    event, number = numbered(counts)
     key = keys.index_select(0, event)
     track = draws.derive(draws.derive(key, "track"), number // TRACK_HITS)
     across = draws.integers(track, 0, 0, 3)

@@ -11,6 +11,7 @@ from pointae import draws
 from pointae.config import TorchSource
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
+from pointae.ordering import numbered
 from pointae.simulate import module as m
 from pointae.simulate.digitise import CELL_BITS, batch_of_places
 from pointae.simulate.noise import HITS_PER_TRACK, light_cells, noise_counts, noise_streams
@@ -51,7 +52,7 @@ def torch_truth(source: TorchSource, seed: int, index: Tensor, epoch: int = 0) -
         epoch: epoch of a training with fresh events.
     """
     keys = draws.event_keys(seed, epoch, index, "torch")
-    event, number = draws.numbered(draws.integers_in(keys, 0, source.tracks))
+    event, number = numbered(draws.integers_in(keys, 0, source.tracks))
     module_x = draw_module(draws.derive(keys, "module"))
     # The tracks of an event come from one collision.
     time = draws.normal(keys, 1).double() * source.t0_sigma_ns
@@ -108,7 +109,7 @@ def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     """Track row and cell of the signal hits."""
     tracks, sigma_t = truth.tracks, truth.sigma_t[truth.tracks.event]
     if source.signal_mode == "poisson":
-        photons = follow_photons(tracks, draws.numbered(count_photons(tracks)), sigma_t)
+        photons = follow_photons(tracks, numbered(count_photons(tracks)), sigma_t)
         return photons.track, photons.cell
     wanted = truth.signal[tracks.event]
     found = torch.zeros_like(wanted)
@@ -117,7 +118,7 @@ def _signal(source: TorchSource, truth: TorchTruth) -> tuple[Tensor, Tensor]:
     raw = raw_photons(wanted)
     half = raw // 2
     for first, upto in ((torch.zeros_like(raw), half), (half, raw)):
-        row, number = draws.numbered(torch.where(found < wanted, upto - first, 0))
+        row, number = numbered(torch.where(found < wanted, upto - first, 0))
         photons = follow_photons(tracks, (row, number + first.index_select(0, row)), sigma_t)
         counts = torch.bincount(photons.track, minlength=len(tracks))
         rank = torch.arange(len(photons.track), device=wanted.device)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pointae import draws
+from pointae.ordering import numbered
 from pointae.simulate.module import (
     BEND,
     DISTANCE,
@@ -71,7 +72,7 @@ class Tracks:
     def at_events(self, events: Tensor) -> Tracks:
         """The tracks of the given events (E,), grouped by them; ``event`` becomes the row of ``events``."""
         counts = torch.bincount(self.event, minlength=int(events.max()) + 1 if len(events) else 0)
-        row, number = draws.numbered(counts[events])
+        row, number = numbered(counts[events])
         return self.select((counts.cumsum(0) - counts)[events][row] + number).of_events(row)
 
     @staticmethod
