@@ -42,6 +42,20 @@ def side_by_side(work: Callable[[int], object], parts: int) -> None:
             other.result()
 
 
+def each_alone(work: Callable[[int], object], parts: int) -> None:
+    """As :func:`side_by_side`, of work that is torch's: each part runs on one thread, as do the loops in it."""
+    threads = torch.get_num_threads()
+
+    def alone(part: int) -> None:
+        torch.set_num_threads(1)  # this thread's own number, and that of all in MKL
+        work(part)
+
+    try:
+        side_by_side(alone, parts)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
 def _pool(process: int, threads: int) -> ThreadPoolExecutor:
     """Threads of this process: those of the one it was forked from are not in it."""

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from pointae.nn.segments import Rows
-from pointae.nn.sparse.loops import ROW_LOOPS
+from pointae.nn.sparse.loops import EVENT_LOOPS
 from pointae.nn.sparse.rows import ContextReLU, RowLinear, RowNorm, RowNormReLU, pooled_rows
 from pointae.optional import compiled_loops
 
-LOOPS, WHY_NOT = compiled_loops(*ROW_LOOPS)
+LOOPS, WHY_NOT = compiled_loops(*EVENT_LOOPS)
 pytestmark = pytest.mark.skipif(LOOPS is None, reason=WHY_NOT)
 CHANNELS = 32
 

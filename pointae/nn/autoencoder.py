@@ -12,8 +12,10 @@ from pointae.config import ModelSettings
 from pointae.errors import unknown_name
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
-from pointae.nn.latent import build_latent
-from pointae.nn.outputs import Latent, Output
+from pointae.nn.decoders import PerHitDecoder
+from pointae.nn.event_parts import in_parts, parts_of_events
+from pointae.nn.latent import PlainLatent, build_latent
+from pointae.nn.outputs import HitLogits, Latent, Output
 from pointae.nn.track_mixture import TrackMixture
 
 # Modules by name, imported on use: torch_geometric and spconv take seconds to load.
@@ -70,6 +72,23 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, hits: HitBatch) -> Prediction:
+        parts = parts_of_events(hits, self.encoder.hits_a_thread) if self._has_parts else 1
+        if parts == 1:
+            return self._predicted(hits)
+        z, logits = in_parts(self._code_and_logits, hits, self.parameters(), parts)
+        return Prediction(HitLogits(logits), Latent(z))
+
+    @property
+    def _has_parts(self) -> bool:
+        """Whether events may go through in parts: nothing is drawn for a whole batch, all that comes out are logits."""
+        deterministic = isinstance(self.latent, PlainLatent) and isinstance(self.decoder, PerHitDecoder)
+        return deterministic and hasattr(self.encoder, "hits_a_thread")
+
+    def _code_and_logits(self, hits: HitBatch) -> tuple[Tensor, Tensor]:
+        prediction = self._predicted(hits)
+        return prediction.latent.z, prediction.output.hit_logits(hits)
+
+    def _predicted(self, hits: HitBatch) -> Prediction:
         encoding = self.encoder(hits)
         latent = self.latent(encoding.code)
         output = self.decoder(latent.z, encoding.hit_features, hits)

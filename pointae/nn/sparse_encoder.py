@@ -19,6 +19,9 @@ from pointae.nn.sparse.levels import Level
 from pointae.nn.sparse.rows import RowLinear, RowNorm, pooled_rows
 from pointae.voxels import Triple, VoxelBatch, voxelize
 
+HITS_A_THREAD = {"torch": 4_000, "spconv": 12_000, "dense": 12_000}
+"""Hits from which a thread is better off with events of its own, as measured, by engine."""
+
 
 class SparseEncoder(nn.Module):
     """U-Net (Ronneberger et al. 2015, arXiv:1505.04597) of submanifold sparse convolutions
@@ -53,6 +56,7 @@ class SparseEncoder(nn.Module):
         self.stride = settings.strides[0]
         self.ratios = stride_ratios(settings.strides)
         self.engine, self.engine_reason = resolve_engine(settings.engine)
+        self.hits_a_thread = HITS_A_THREAD[self.engine]
         self.embedding = HitEmbedding(
             geometry, in_features, channels, settings.categories, settings.ranks, settings.octaves
         )

@@ -23,6 +23,11 @@ ROWS = 8
 PAIRS_AT_ONCE = 256
 """Pairs whose rows meet all tiles of the gradient of the weights in turn: few enough to stay in the first cache."""
 
+AHEAD = 2 * ROWS
+"""Pairs whose rows are asked for before they are needed."""
+RANGE = 1 << 17
+"""Numbers of the rows of a range, sources and targets: half of a second cache of a megabyte."""
+
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
@@ -33,34 +38,40 @@ def _tile(vectors: int) -> Callable[..., None]:
 
         for c in range(count):
             for i, column in rows and columns of the tile:
-                out[places[i] + first + column] += x[rows[i] + x_at[c]] * w[start + w_at[c] + column]
+                read = x[x_from + rows[row + i] * width + x_at[c]]
+                out[out_from + places[place + i] * columns + column] += read * w[w_from + w_at[c] + column]
     """
 
     @intrinsic
-    def tile(typing, x, rows, x_at, w, start, w_at, count, out, places, first):  # type: ignore[no-untyped-def]
-        signature = types.void(x, rows, x_at, w, start, w_at, count, out, places, first)
+    def tile(  # type: ignore[no-untyped-def]
+        typing, x, x_from, rows, row, width, x_at, w, w_from, w_at, count, out, out_from, places, place, columns
+    ):  # fmt: skip
+        given = x, x_from, rows, row, width, x_at, w, w_from, w_at, count, out, out_from, places, place, columns
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             lanes = Lanes(context, builder, signature.args, arguments)
-            inputs, rows_of, x_at, weights, w_at, outputs, places_of = (lanes.flat(i) for i in (0, 1, 2, 3, 5, 7, 8))
-            start, count, first = (arguments[i] for i in (4, 6, 9))
+            inputs, rows, x_at, weights, w_at, outputs, places = (lanes.flat(i) for i in (0, 2, 5, 6, 8, 10, 12))
+            x_from, row, width, w_from, count, out_from, place, columns = (
+                arguments[i] for i in (1, 3, 4, 7, 9, 11, 13, 14)
+            )
 
-            def numbers(base: Any) -> list[Any]:
-                return [lanes.at(base, ir.Constant(ir.IntType(64), i)) for i in range(ROWS)]
+            def numbers(base: Any, first: Any, width: Any, start: Any) -> list[Any]:
+                of_tile = [lanes.at(base, builder.add(first, first.type(i))) for i in range(ROWS)]
+                return [builder.add(start, builder.mul(number, width)) for number in of_tile]
 
             def pointers(base: Any, place: Any) -> list[Any]:
                 return [lanes.place(base, builder.add(place, place.type(LANES * i))) for i in range(vectors)]
 
-            rows, places = numbers(rows_of), [builder.add(place, first) for place in numbers(places_of)]
+            own_rows, own_places = numbers(rows, row, width, x_from), numbers(places, place, columns, out_from)
             sums = []  # LLVM moves them into registers
-            for pointer in [pointer for place in places for pointer in pointers(outputs, place)]:
+            for pointer in [pointer for own in own_places for pointer in pointers(outputs, own)]:
                 sums.append((lanes.variable(lanes.load(pointer)), pointer))
             with cgutils.for_range(builder, count) as loop:
-                factors_at = pointers(weights, builder.add(start, lanes.at(w_at, loop.index)))
+                factors_at = pointers(weights, builder.add(w_from, lanes.at(w_at, loop.index)))
                 factors = [lanes.load(pointer) for pointer in factors_at]
                 column = builder.gep(inputs, [lanes.at(x_at, loop.index)])
-                for i, row in enumerate(rows):
-                    number = lanes.all(lanes.at(column, row))
+                for i, own_row in enumerate(own_rows):
+                    number = lanes.all(lanes.at(column, own_row))
                     for factor, (own, _) in zip(factors, sums[vectors * i :], strict=False):
                         builder.store(lanes.add(builder.load(own), lanes.multiply(number, factor)), own)
                 latch = builder.block
@@ -69,7 +80,7 @@ def _tile(vectors: int) -> Callable[..., None]:
                 lanes.store(builder.load(own), pointer)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(*given), generate
 
     return tile
 
@@ -84,13 +95,31 @@ def _not_unrolled(module: Any) -> Any:
 _narrow, _wide = _tile(1), _tile(2)
 
 
+@intrinsic
+def _fetch(typing, x, place, count):  # type: ignore[no-untyped-def]
+    """Ask for ``x[place]`` to ``x[place + count - 1]`` of a flat array."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        lanes = Lanes(context, builder, signature.args, arguments)
+        _, place, count = arguments
+        lanes.each(count, lambda c: lanes.fetch(lanes.flat(0), builder.add(place, c)))
+        return context.get_dummy_value()
+
+    return types.void(x, place, count), generate
+
+
 @compiled
-def _tiles(x, rows, x_at, w, start, w_at, count, out, places, columns):  # type: ignore[no-untyped-def]
+def _tiles(x, x_from, rows, row, width, x_at, w, w_from, w_at, count, out, out_from, places, place, columns):  # type: ignore[no-untyped-def]
     """:data:`ROWS` whole rows of ``columns``, a multiple of :data:`LANES`."""
     for c in range(0, columns - LANES, 2 * LANES):
-        _wide(x, rows, x_at, w, start + c, w_at, count, out, places, c)
+        _wide(
+            x, x_from, rows, row, width, x_at, w, w_from + c, w_at, count, out, out_from + c, places, place, columns
+        )  # fmt: skip
     if columns % (2 * LANES):
-        _narrow(x, rows, x_at, w, start + columns - LANES, w_at, count, out, places, columns - LANES)
+        c = columns - LANES
+        _narrow(
+            x, x_from, rows, row, width, x_at, w, w_from + c, w_at, count, out, out_from + c, places, place, columns
+        )  # fmt: skip
 
 
 @compiled
@@ -133,71 +162,95 @@ def cut(rows, starts, edges):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def products(x, w, bias, source, target, begin, end, centre, first_row, last_row, out, spare):  # type: ignore[no-untyped-def]
-    """``out[target]``, ``bias`` and the sum of ``x[source] @ w[k]`` over its pairs, for the targets of a range.
+def fill(out, bias, first, last):  # type: ignore[no-untyped-def]
+    """``bias`` (C,) into rows ``first`` to ``last - 1`` of ``out`` (M, C)."""
+    for row in range(first, last):
+        for c in range(out.shape[1]):
+            out[row, c] = bias[c]
+
+
+@compiled
+def products(x, x_row, w, source, target, edges, begin, end, centre, first_range, last_range, out, out_row, spare):  # type: ignore[no-untyped-def]
+    """``out[target] += x[source] @ w[k]`` over the pairs with a target in some ranges.
+
+    One range after the other, so that its rows stay in the second cache for all offsets.
 
     Args:
-        x: (M, C_in).
+        x: (M, C_in), of the sources from row ``x_row`` on.
         w: (K, C_in, C_out), C_out a multiple of :data:`LANES`.
-        bias: (C_out,).
         source, target: (P,) int64, ordered by offset; no target comes twice under one offset.
-        begin, end: (K,) int64, pairs of offset k with a target of the range are ``begin[k]`` to ``end[k] - 1``.
+        edges: (R + 1,) int64, targets of range r are ``edges[r]`` to ``edges[r + 1] - 1``.
+        begin, end: (R, K) int64, pairs of offset k with such a target are ``begin[r, k]`` to ``end[r, k] - 1``.
         centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
-        first_row, last_row: the range is ``first_row`` to ``last_row - 1``.
-        out: (M', C_out).
+        first_range, last_range: do ranges ``first_range`` to ``last_range - 1``.
+        out: (M', C_out), of the targets from row ``out_row`` on.
         spare: a row of ``out`` that is no target; what it holds is lost.
     """
     offsets, channels, columns = w.shape
     x_flat, w_flat, out_flat = x.reshape(-1), w.reshape(-1), out.reshape(-1)
-    rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    last_rows, last_places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
     x_at, w_at = np.arange(channels), np.arange(channels) * columns
-    for row in range(first_row, last_row):
-        for c in range(columns):
-            out[row, c] = bias[c]
-    for k in range(offsets):
-        start, listed = k * channels * columns, k != centre
-        first_pair, last_pair = (begin[k], end[k]) if listed else (first_row, last_row)
-        for first in range(first_pair, last_pair, ROWS):
-            for i in range(ROWS):
-                pair = first + i if first + i < last_pair else first
-                rows[i] = (source[pair] if listed else pair) * channels
-                places[i] = (target[pair] if listed else pair) * columns
-                if pair < first + i:  # after the last: added to nothing
-                    places[i] = spare * columns
-            _tiles(x_flat, rows, x_at, w_flat, start, w_at, channels, out_flat, places, columns)
+    x_from, out_from = -x_row * channels, -out_row * columns
+    for r in range(first_range, last_range):
+        every = np.arange(edges[r], edges[r + 1])
+        for k in range(offsets):
+            listed, w_from = k != centre, k * channels * columns
+            rows, places = (source, target) if listed else (every, every)
+            first, behind = (begin[r, k], end[r, k]) if listed else (0, len(every))
+            whole = behind - (behind - first) % ROWS
+            for pair in range(first, whole, ROWS):
+                for ahead in range(min(pair + AHEAD, behind), min(pair + AHEAD + ROWS, behind)):
+                    _fetch(x_flat, x_from + rows[ahead] * channels, channels)
+                    _fetch(out_flat, out_from + places[ahead] * columns, columns)
+                _tiles(
+                    x_flat, x_from, rows, pair, channels, x_at, w_flat, w_from, w_at, channels,
+                    out_flat, out_from, places, pair, columns,
+                )  # fmt: skip
+            if whole < behind:
+                for i in range(ROWS):
+                    is_pair = whole + i < behind  # after the last: added to nothing
+                    last_rows[i] = rows[whole + i] if is_pair else rows[whole]
+                    last_places[i] = places[whole + i] if is_pair else out_row + spare
+                _tiles(
+                    x_flat, x_from, last_rows, 0, channels, x_at, w_flat, w_from, w_at, channels,
+                    out_flat, out_from, last_places, 0, columns,
+                )  # fmt: skip
 
 
 @compiled
-def outer_products(x, grad, source, target, starts, centre, first_offset, last_offset, out):  # type: ignore[no-untyped-def]
-    """``out[k] = x[source].T @ grad[target]`` of the pairs of offsets ``first_offset`` to ``last_offset - 1``.
+def outer_products(  # type: ignore[no-untyped-def]
+    x, x_row, grad, grad_row, source, target, edges, begin, end, centre,
+    first_range, last_range, first_offset, last_offset, out,
+):  # fmt: skip
+    """``out[k] += x[source].T @ grad[target]`` over the pairs of some offsets with a target in some ranges.
 
     Args:
-        x: (M, C_in), C_in a multiple of :data:`ROWS`.
-        grad: (M', C_out), C_out a multiple of :data:`LANES`.
-        source, target: (P,) int64.
-        starts: (K + 1,) int64, pairs of offset k are ``starts[k]`` to ``starts[k + 1] - 1``.
-        centre: an offset that joins each row to itself, its pairs are not listed; -1: there is none.
+        x: (M, C_in), C_in a multiple of :data:`ROWS`, of the sources from row ``x_row`` on.
+        grad: (M', C_out), C_out a multiple of :data:`LANES`, of the targets from row ``grad_row`` on.
+        source, target, edges, begin, end, centre, first_range, last_range: as of :func:`products`.
+        first_offset, last_offset: do offsets ``first_offset`` to ``last_offset - 1``.
         out: (K, C_in, C_out).
     """
     _, channels, columns = out.shape
     x_flat, grad_flat, out_flat = x.reshape(-1), grad.reshape(-1), out.reshape(-1)
-    rows, places = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+    every = np.arange(out.shape[0] * channels)
     x_at, grad_at = np.empty(PAIRS_AT_ONCE, np.int64), np.empty(PAIRS_AT_ONCE, np.int64)
-    for k in range(first_offset, last_offset):
-        for i in range(channels):
-            for c in range(columns):
-                out[k, i, c] = 0
-        listed = k != centre
-        first_pair, last_pair = (starts[k], starts[k + 1]) if listed else (0, len(x))
-        for first in range(first_pair, last_pair, PAIRS_AT_ONCE):
-            count = min(PAIRS_AT_ONCE, last_pair - first)
-            for i in range(count):
-                x_at[i] = (source[first + i] if listed else first + i) * channels
-                grad_at[i] = (target[first + i] if listed else first + i) * columns
-            for row in range(0, channels, ROWS):
-                for i in range(ROWS):
-                    rows[i], places[i] = row + i, (k * channels + row + i) * columns
-                _tiles(x_flat, rows, x_at, grad_flat, 0, grad_at, count, out_flat, places, columns)
+    for r in range(first_range, last_range):
+        for k in range(first_offset, last_offset):
+            listed = k != centre
+            first_pair, last_pair = (begin[r, k], end[r, k]) if listed else (edges[r], edges[r + 1])
+            for first in range(first_pair, last_pair, PAIRS_AT_ONCE):
+                count = min(PAIRS_AT_ONCE, last_pair - first)
+                for i in range(count):
+                    x_at[i] = ((source[first + i] if listed else first + i) - x_row) * channels
+                    grad_at[i] = ((target[first + i] if listed else first + i) - grad_row) * columns
+                    _fetch(x_flat, x_at[i], channels)
+                    _fetch(grad_flat, grad_at[i], columns)
+                for row in range(0, channels, ROWS):
+                    _tiles(
+                        x_flat, 0, every, row, 1, x_at, grad_flat, 0, grad_at, count,
+                        out_flat, 0, every, k * channels + row, columns,
+                    )  # fmt: skip
 
 
 @compiled

@@ -13,6 +13,8 @@ from numba.core import cgutils
 
 LANES = 16
 """Numbers of a vector."""
+READ, NEAREST, DATA = 0, 3, 1
+"""What LLVM's ``prefetch`` is asked for: data to be read, in the first cache."""
 FUSED = ("contract",)
 """A product and a sum may be one instruction."""
 
@@ -50,6 +52,13 @@ class Lanes:
     def store(self, values: Any, pointer: Any) -> None:
         """The vector to a pointer."""
         self.builder.store(values, pointer, align=self.align)
+
+    def fetch(self, base: Any, place: Any) -> None:
+        """Ask for the vector that begins with ``base[place]``: it comes while other work goes on."""
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
+        pointer = self.builder.bitcast(self.builder.gep(base, [place]), ir.IntType(8).as_pointer())
+        self.builder.call(function, [pointer, *(ir.IntType(32)(i) for i in (READ, NEAREST, DATA))])
 
     def all(self, number: Any) -> Any:
         """A number in all lanes."""

@@ -7,9 +7,14 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
+from pointae.nn.sparse.event_groups import EventGroups
 from pointae.nn.sparse.levels import Level
 from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU
+from pointae.nn.sparse.whole_block import whole_block
 from pointae.voxels import Triple
+
+LANES = 16
+"""Channels that the loops of a block take at once."""
 
 
 class SparseConv(nn.Module):
@@ -94,5 +99,13 @@ class ResidualBlock(nn.Module):
         self.conv_2 = SubmanifoldConv(channels, channels, kernel_size)
 
     def forward(self, h: Tensor, level: Level) -> Tensor:
+        if groups := self._groups(h, level):
+            return whole_block(h, groups, (self.norm_1.eps, self.norm_2.eps), tuple(self.parameters()))
         n = self.conv_1(self.context(self.norm_1(h), level), level)
         return h + self.conv_2(self.norm_2(n), level)
+
+    def _groups(self, h: Tensor, level: Level) -> EventGroups | None:
+        """Groups of events for the block as one operation; ``None``: one operation after the other."""
+        if torch.is_autocast_enabled("cpu") or h.dtype != self.conv_1.weight.dtype or h.shape[1] % LANES:
+            return None
+        return level.event_groups(h.shape[1])

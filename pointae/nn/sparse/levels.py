@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from torch import Tensor
 from pointae.errors import ConfigError
 from pointae.ordering import distinct
 from pointae.voxels import Triple, coarse_shape, pack_keys
+
+if TYPE_CHECKING:
+    from pointae.nn.sparse.event_groups import EventGroups
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +119,10 @@ class Level(ABC):
         rows = self.next.parent[:, None].expand_as(features)
         pooled = features.new_zeros(len(self.next.indices), features.shape[1])
         return pooled.scatter_reduce(0, rows, features, reduce, include_self=False)
+
+    def event_groups(self, channels: int) -> EventGroups | None:
+        """Groups of events that a block computes as one operation; ``None``: this engine has no such."""
+        return None
 
     @abstractmethod
     def submanifold(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

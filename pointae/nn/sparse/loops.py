@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from pointae.optional import compiled_loops
 
 LOOPS = "pointae.nn.sparse.compiled", "pointae.nn.sparse.lanes"
-ROW_LOOPS = "pointae.nn.sparse.compiled_rows", "pointae.nn.sparse.lanes"
+NORM_LOOPS = "pointae.nn.sparse.compiled_norms", "pointae.nn.sparse.lanes"
+EVENT_LOOPS = "pointae.nn.sparse.compiled_events", "pointae.nn.sparse.lanes"
+BLOCK_LOOPS = "pointae.nn.sparse.compiled_block", *LOOPS, *NORM_LOOPS, *EVENT_LOOPS
 """Modules of compiled loops, each with what is compiled in."""
 
 
-def loops_for(tensor: Tensor, modules: tuple[str, str] = LOOPS) -> Any:
+def loops_for(tensor: Tensor, modules: tuple[str, ...] = LOOPS) -> Any:
     """A module of compiled loops for a tensor on a CPU; ``None``: torch alone."""
     return compiled_loops(*modules)[0] if tensor.device.type == "cpu" else None
+
+
+def array_of(tensor: Tensor) -> Any:
+    """What loops read or fill of a tensor on a CPU: its own memory, unless that is not in C order."""
+    plain = tensor.detach() if tensor.requires_grad else tensor
+    return np.ascontiguousarray(plain.numpy())

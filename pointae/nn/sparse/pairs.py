@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pointae.nn.sparse.convolve import Route
+from pointae.nn.sparse.loops import array_of
 from pointae.threads import parts_of, side_by_side
 
 ROWS_AN_OFFSET = 4096
@@ -70,65 +71,77 @@ class Pairs(Route):
         )
 
     def forward(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x, channels = _exact(features), weight.shape[2]
-        w = _filled(_exact(weight), self.loops.LANES)
+        x, w = _exact(features), _filled(_exact(weight), self.loops.LANES)
         parts = parts_of((len(self.source) + len(x)) * weight[0].numel())
         out = x.new_empty(self.num_targets + parts, w.shape[2])  # a row to spare for each part
-        edges, begin, end = self._ranges(parts)
-        start = x.new_zeros(w.shape[2])
+        rows, weights, sums = map(array_of, (x, w, out))
+        start = np.zeros(w.shape[2], rows.dtype)
         if bias is not None:
-            start[:channels] = bias
-        rows, weights, first, sums = _array(x), _array(w), _array(start), _array(out)
+            start[: len(bias)] = array_of(bias)
+        ranges = max(parts, self._cached_ranges(x.shape[1] + w.shape[2]))
+        edges, begin, end = self._cut(ranges)
+        pairs = self.source, self.target, edges, begin, end, self.middle
 
         def work(part: int) -> None:
-            pairs = self.source, self.target, begin[part], end[part], self._centre
-            spare = self.num_targets + part
-            self.loops.products(rows, weights, first, *pairs, edges[part], edges[part + 1], sums, spare)
+            own = part * ranges // parts, (part + 1) * ranges // parts
+            self.loops.fill(sums, start, edges[own[0]], edges[own[1]])
+            self.loops.products(rows, 0, weights, *pairs, *own, sums, 0, self.num_targets + part)
 
         side_by_side(work, parts)
-        return out[: self.num_targets, :channels].to(features.dtype).contiguous()
+        return _as_given(out[: self.num_targets], weight.shape[2:], features.dtype)
 
     def backward(self, grad: Tensor, weight: Tensor) -> Tensor:
         return self.reversed.forward(grad, weight.transpose(1, 2), None)
 
     def outer(self, features: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
         x, g = _filled(_exact(features), self.loops.ROWS), _filled(_exact(grad), self.loops.LANES)
-        offsets, channels, out_channels = weight.shape
-        out = x.new_empty(offsets, x.shape[1], g.shape[1])
+        offsets, shape = weight.shape[0], weight.shape[1:]
+        out = x.new_zeros(offsets, x.shape[1], g.shape[1])
         ends = self.starts.copy()
         if self.centre is not None:
             ends[self.centre + 1 :] += len(x)
-        parts = parts_of(int(ends[-1]) * weight[0].numel())
+        parts = parts_of(int(ends[-1]) * shape.numel())
         # Ranges of offsets with about as many pairs each; what one offset sums, one thread sums.
         edges = np.searchsorted(ends, np.linspace(0, ends[-1], parts + 1))
         edges[0], edges[-1] = 0, offsets
-        rows, grads, sums = _array(x), _array(g), _array(out)
+        ranges = self._cached_ranges(x.shape[1] + g.shape[1])
+        rows, grads, sums = map(array_of, (x, g, out))
+        pairs = self.source, self.target, *self._cut(ranges), self.middle
 
         def work(part: int) -> None:
-            pairs = self.source, self.target, self.starts, self._centre
-            self.loops.outer_products(rows, grads, *pairs, edges[part], edges[part + 1], sums)
+            own = edges[part], edges[part + 1]
+            self.loops.outer_products(rows, 0, grads, 0, *pairs, 0, ranges, *own, sums)
 
         side_by_side(work, parts)
-        return out[:, :channels, :out_channels].to(weight.dtype).contiguous()
+        return _as_given(out, shape, weight.dtype)
 
     @property
-    def _centre(self) -> int:
+    def middle(self) -> int:
+        """``centre`` for compiled loops: -1 if there is none."""
         return -1 if self.centre is None else self.centre
 
-    def _ranges(self, parts: int) -> tuple[Any, Any, Any]:
-        """Edges (parts + 1,) of ranges of targets, and begin and end (parts, K) of their pairs."""
-        if parts not in self._known_ranges:
-            edges = np.linspace(0, self.num_targets, parts + 1).astype(np.int64)
-            self._known_ranges[parts] = edges, *self.loops.cut(self.target, self.starts, edges)
-        return self._known_ranges[parts]
+    def cut_at(self, edges: Any) -> tuple[Any, Any, Any, Any]:
+        """Source, target, and begin and end (R, K) of the pairs in ranges of targets with edges (R + 1,)."""
+        return self.source, self.target, *self.loops.cut(self.target, self.starts, edges)
+
+    def _cached_ranges(self, numbers: int) -> int:
+        """Ranges of targets that, with as many sources, the second cache holds, with ``numbers`` to both rows."""
+        return max(1, -(-self.num_targets * numbers // self.loops.RANGE))
+
+    def _cut(self, ranges: int) -> tuple[Any, Any, Any]:
+        """Edges (ranges + 1,) of ranges of targets, and begin and end (ranges, K) of their pairs."""
+        if ranges not in self._known_cuts:
+            edges = np.linspace(0, self.num_targets, ranges + 1).astype(np.int64)
+            self._known_cuts[ranges] = edges, *self.loops.cut(self.target, self.starts, edges)
+        return self._known_cuts[ranges]
 
     @cached_property
-    def _known_ranges(self) -> dict[int, tuple[Any, Any, Any]]:
+    def _known_cuts(self) -> dict[int, tuple[Any, Any, Any]]:
         return {}
 
 
 def _exact(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32)).contiguous()
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _filled(values: Tensor, width: int) -> Tensor:
@@ -137,5 +150,9 @@ def _filled(values: Tensor, width: int) -> Tensor:
     return F.pad(values, (0, missing)) if missing else values
 
 
-def _array(values: Tensor) -> Any:
-    return values.detach().numpy()
+def _as_given(values: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Without what was filled behind the last dimensions, of the type asked for."""
+    for dimension, size in enumerate(reversed(shape), 1):
+        if values.shape[-dimension] > size:
+            values = values.narrow(-dimension, 0, size)
+    return values.to(dtype).contiguous()

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from pointae.nn.segments import EventContext, Rows, pooled
 from pointae.nn.sparse.convolve import convolve
-from pointae.nn.sparse.loops import ROW_LOOPS, loops_for
+from pointae.nn.sparse.loops import EVENT_LOOPS, NORM_LOOPS, array_of, loops_for
 from pointae.nn.sparse.pairs import Pairs
 from pointae.threads import parts_of, side_by_side
 
@@ -29,7 +29,7 @@ class RowNorm(nn.LayerNorm):
     """Layer norm: (M, C) -> (M, C)."""
 
     def forward(self, h: Tensor) -> Tensor:
-        if loops := _norm_loops_for(h, self.weight):
+        if loops := _loops_for(h, self.weight, NORM_LOOPS):
             return _Norm.apply(h, self.weight, self.bias, self.eps, -inf, loops)
         return super().forward(h)
 
@@ -38,7 +38,7 @@ class RowNormReLU(nn.LayerNorm):
     """Layer norm, then ReLU: (M, C) -> (M, C)."""
 
     def forward(self, h: Tensor) -> Tensor:
-        if loops := _norm_loops_for(h, self.weight):
+        if loops := _loops_for(h, self.weight, NORM_LOOPS):
             return _Norm.apply(h, self.weight, self.bias, self.eps, 0.0, loops)
         return super().forward(h).relu()
 
@@ -67,14 +67,14 @@ class ContextReLU(EventContext):
 
     def forward(self, h: Tensor, rows: Rows) -> Tensor:
         message = self.linear(pooled_rows(h, rows))  # (B, C)
-        if loops := _loops_for(h, message):
+        if loops := _loops_for(h, message, EVENT_LOOPS):
             return _Tell.apply(h, message, _starts(rows), loops)
         return (h + message.index_select(0, rows.batch)).relu()
 
 
 def pooled_rows(h: Tensor, rows: Rows) -> Tensor:
     """As :func:`~pointae.nn.segments.pooled`, (B, 2 C): mean and max of h (M, C) over each event."""
-    loops = _loops_for(h, h)
+    loops = _loops_for(h, h, EVENT_LOOPS)
     return _Pool.apply(h, _starts(rows), loops) if loops else pooled(h, rows)
 
 
@@ -82,7 +82,7 @@ class _Norm(Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, eps: float, floor: float, loops: Any) -> Tensor:
         h = h.contiguous()
-        out, stats = torch.empty_like(h), h.new_empty(len(h), 2)
+        out, stats = torch.empty_like(h), h.new_empty(2, len(h))
         given, filled = _arrays(h, weight, bias), _arrays(out, stats)
         limits = given[0].dtype.type(eps), given[0].dtype.type(floor)
         _in_ranges(len(h), h.numel(), lambda *own: loops.norm(*given, *limits, *own, *filled))
@@ -145,15 +145,11 @@ class _Tell(Function):
         return to_h, to_message, None, None
 
 
-def _loops_for(h: Tensor, partner: Tensor) -> Any:
-    """The compiled loops for two tensors of one dtype that a loop computes in; ``None``: torch alone."""
+def _loops_for(h: Tensor, partner: Tensor, modules: tuple[str, ...]) -> Any:
+    """The compiled loops for two tensors of one dtype that a loop computes in and whole vectors of channels;
+    ``None``: torch alone."""
     known = h.dtype == partner.dtype and h.dtype in (torch.float32, torch.float64)
-    return loops_for(h, ROW_LOOPS) if known else None
-
-
-def _norm_loops_for(h: Tensor, weight: Tensor) -> Any:
-    """The same for a norm, of whole vectors of channels."""
-    loops = _loops_for(h, weight)
+    loops = loops_for(h, modules) if known else None
     return loops if loops and h.shape[1] % loops.WHOLE == 0 else None
 
 
@@ -171,4 +167,4 @@ def _in_ranges(total: int, numbers: int, work: Callable[[int, int], object]) -> 
 
 
 def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.detach().numpy() for tensor in tensors)
+    return tuple(array_of(tensor) for tensor in tensors)

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from pointae.nn.sparse.blocks import Blocks
 from pointae.nn.sparse.convolve import Route, convolve
+from pointae.nn.sparse.event_groups import EventGroups
 from pointae.nn.sparse.kernel_maps import KernelMap, maps_by_target
 from pointae.nn.sparse.levels import Level
-from pointae.nn.sparse.loops import loops_for
+from pointae.nn.sparse.loops import BLOCK_LOOPS, loops_for
 from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.nn.sparse.pairs import Pairs
 from pointae.ordering import stable_order
@@ -28,6 +29,18 @@ class TorchLevel(Level):
 
     def up(self, features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return convolve(features, weight, self._children.reversed, bias)
+
+    def event_groups(self, channels: int) -> EventGroups | None:
+        if channels not in self._groups:
+            pairs, known = self._neighbours, None
+            if isinstance(pairs, Pairs) and loops_for(self.indices, BLOCK_LOOPS):
+                known = EventGroups.build(pairs, self.counts, channels)
+            self._groups[channels] = known
+        return self._groups[channels]
+
+    @cached_property
+    def _groups(self) -> dict[int, EventGroups | None]:
+        return {}
 
     @cached_property
     def _neighbours(self) -> Route:
