@@ -25,7 +25,7 @@ TIME_BINS = (100, 300, 1000, 3000, 10_000)
 HITS = (50, 200, 1000, 3000, 10_000, 30_000, 100_000)
 FULL_GRID, SMALL_GRID = (88, 128, 1000), (44, 64, 64)
 FULL_OCCUPANCY = (1e-6, 1e-5, 1e-4, 1e-3)
-SMALL_OCCUPANCY = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)
+SMALL_OCCUPANCY = (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3, 0.6, 1.0)
 HITS_AT_ONCE = 100_000
 """Of all events of a batch in the sweep of hits."""
 CHANNELS = 16
