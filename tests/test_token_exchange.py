@@ -45,6 +45,18 @@ def test_hits_hear_tokens():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_without_gradients_the_same_numbers_take_the_place_of_the_hits(dtype):
+    h, shares, told = (_random(B, L, n).detach().to(dtype) for n in (C, K, C))
+    told = told[:, :K]
+    inner, outer = (_random(C, C, dtype=torch.float32, seed=seed).detach() for seed in (1, 2))
+    expected = tell_hits(h, shares, told, inner, outer)
+    with torch.no_grad():
+        result = tell_hits(h, shares, told, inner, outer)
+    assert torch.equal(result, expected)
+    assert result.data_ptr() == h.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_half_precision_of_hits_keeps_weights_and_their_gradients_wide(dtype):
     weights = [_random(2 * K, C, dtype=torch.float32), *(_random(C, C, dtype=torch.float32, seed=s) for s in (1, 2))]
 

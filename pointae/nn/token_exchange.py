@@ -36,8 +36,10 @@ def tell_hits(h: Tensor, shares: Tensor, told: Tensor, inner: Tensor, outer: Ten
 
     ``h + outer relu(inner h + shares told)``.
 
+    Where no gradients are wanted the result takes the place of ``h``: a copy would be a tenth of the network's time.
+
     Args:
-        h: (B, L, C), hits.
+        h: (B, L, C), hits; contiguous.
         shares: (B, L, K), of the tokens, as of :func:`read_hits`.
         told: (B, K, C), what the tokens say.
         inner, outer: (C, C), the layers of the MLP.
@@ -45,8 +47,17 @@ def tell_hits(h: Tensor, shares: Tensor, told: Tensor, inner: Tensor, outer: Ten
     Returns:
         (B, L, C).
     """
-    result: Tensor = _Tell.apply(h, shares, told, inner, outer)
-    return result
+    if torch.is_grad_enabled():
+        result: Tensor = _Tell.apply(h, shares, told, inner, outer)
+        return result
+    hidden = _hidden(h, shares, told, inner.to(h.dtype))
+    h.view(-1, h.shape[2]).addmm_(hidden.flatten(0, 1), outer.to(h.dtype).T)
+    return h
+
+
+def _hidden(h: Tensor, shares: Tensor, told: Tensor, inner: Tensor) -> Tensor:
+    """``relu(inner h + shares told)``, (B, L, C)."""
+    return torch.matmul(h, inner.T).baddbmm_(shares, told).relu_()
 
 
 class _Read(Function):
@@ -80,7 +91,7 @@ class _Tell(Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, shares: Tensor, told: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
         inner, outer = inner.to(h.dtype), outer.to(h.dtype)
-        hidden = torch.matmul(h, inner.T).baddbmm_(shares, told).relu_()
+        hidden = _hidden(h, shares, told, inner)
         ctx.save_for_backward(h, shares, told, inner, outer, hidden)
         return torch.addmm(h.flatten(0, 1), hidden.flatten(0, 1), outer.T).view_as(h)
 
