@@ -50,6 +50,7 @@ class Contender:
         slow: timed with few events only.
         trains: whether a training step is timed.
         quick: whether it is in the quick benchmark too.
+        compared: timed in turns with the others that a ratio is made of, and longer.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Contender:
     slow: bool = False
     trains: bool = True
     quick: bool = False
+    compared: bool = False
 
     def build(self, geometry: DetectorGeometry, device: str) -> Contestant:
         """The network for a grid, on its device."""
@@ -123,16 +125,17 @@ def contenders(quick: bool = False) -> list[Contender]:
     small = shipped.read_shipped("torch-small").config
     at_once = small.evaluate.batch_size
     found = [
-        Contender("torch-small, bf16", small.model, "bf16", weights="torch-small", at_once=at_once, quick=True),
-        Contender("torch-small, fp32", small.model, "fp32", weights="torch-small", at_once=at_once),
-        *(Contender(f"sparse U-Net, {engine}", _per_hit(SparseSettings(engine=engine)), quick=True)  # type: ignore[arg-type]
+        Contender("torch-small, bf16", small.model, "bf16", weights="torch-small", at_once=at_once, quick=True,
+                  compared=True),
+        Contender("torch-small, fp32", small.model, "fp32", weights="torch-small", at_once=at_once, compared=True),
+        *(Contender(f"sparse U-Net, {engine}", _per_hit(SparseSettings(engine=engine)), quick=True, compared=True)  # type: ignore[arg-type]
           for engine in engines()),
         Contender("PointNet", _per_hit(PointNetSettings()), quick=True),
         Contender("set attention", _per_hit(AttentionSettings())),
         Contender("EdgeConv", _per_hit(EdgeConvSettings())),
         Contender("dense 3D", _per_hit(Dense3dSettings())),
-        Contender("dense 2D", DENSE_2D, loss="acb_mse", at_once=DENSE_2D_AT_ONCE, quick=True),
-        Contender("dense 2D, bf16", DENSE_2D, "bf16", loss="acb_mse", at_once=DENSE_2D_AT_ONCE),
+        Contender("dense 2D", DENSE_2D, loss="acb_mse", at_once=DENSE_2D_AT_ONCE, quick=True, compared=True),
+        Contender("dense 2D, bf16", DENSE_2D, "bf16", loss="acb_mse", at_once=DENSE_2D_AT_ONCE, compared=True),
     ]  # fmt: skip
     for name in ("torch-finder", "torch-base"):
         if name in shipped.shipped_names():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +82,9 @@ def _rows(built: Sequence[Contestant], hits: HitBatch, setting: Setting, plan: P
     hits = hits.to(device)
     place = (setting.grid, setting.hits, setting.batch)
     plan.advance(0, f"forward, {setting.hits} hits, {setting.batch} events")
-    works = {entry.contender.name: _call(entry.logits, hits) for entry in built}
-    forward = interleaved(works, plan.seconds, plan.rounds)
+    forward = _timed(built, lambda entry: _call(entry.logits, hits), plan)
     plan.advance(0, f"training step, {setting.hits} hits, {setting.batch} events")
-    trained = [entry for entry in built if entry.contender.trains]
-    steps = interleaved({e.contender.name: _call(e.step(), hits) for e in trained}, plan.seconds, plan.rounds)
+    steps = _timed([e for e in built if e.contender.trains], lambda entry: _call(entry.step(), hits), plan)
     rows = []
     for entry in built:
         name = entry.contender.name
@@ -104,6 +102,17 @@ def _rows(built: Sequence[Contestant], hits: HitBatch, setting: Setting, plan: P
             row["step_us"] = 1e6 * float(np.median(steps[name])) / setting.batch
         rows.append(row)
     return rows
+
+
+def _timed(
+    built: Sequence[Contestant], work_of: Callable[[Contestant], Callable[[], object]], plan: Plan
+) -> dict[str, list[float]]:
+    """Seconds of a call, round by round: first of those that ratios are made of in turns, then of the others."""
+    taken: dict[str, list[float]] = {}
+    for compared, seconds in ((True, 2 * plan.seconds), (False, plan.seconds)):
+        works = {e.contender.name: work_of(e) for e in built if e.contender.compared == compared}
+        taken |= interleaved(works, seconds, plan.rounds)
+    return taken
 
 
 def _call(work: Any, hits: HitBatch) -> Any:
