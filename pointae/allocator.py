@@ -31,3 +31,16 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)) and bool(mallopt(_TRIM_THRESHOLD, _MOST_KEPT))
+
+
+def give_back_freed_memory() -> bool:
+    """Hand what is free in this process back to the system.
+
+    glibc keeps what several threads free in pieces, each for its own: over thousands of blocks a process would creep
+    to several times of what it holds. Pages that are needed again are paid for anew, so this is for now and then.
+
+    Returns:
+        Whether anything was given back: ``False`` without glibc.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return bool(trim and trim(0))

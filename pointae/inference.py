@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 import torch
 
+from pointae.allocator import give_back_freed_memory
 from pointae.config import Config
 from pointae.errors import CheckpointError, PointaeError
 from pointae.geometry import DetectorGeometry, deepclean3d_geometry, geometry_from_dict
@@ -24,6 +26,9 @@ from pointae.weights import load_weights
 
 BLOCK_EVENTS, BLOCK_HITS = 2000, 500_000
 """Read, denoised and written at once: events, or fewer once they have so many hits."""
+
+GIVE_BACK_BLOCKS = 4
+"""Blocks after which memory that is free goes back to the system, so that the process does not grow with the file."""
 
 HITS_AT_ONCE = 100_000
 """Hits given to the network at once, unless one event has more: bounds memory."""
@@ -197,7 +202,9 @@ def denoise_file(
     ):
         coming = reader.submit(next, blocks, None)
         written: Future[None] | None = None
-        while (hits := coming.result()) is not None:
+        for number in count(1):
+            if (hits := coming.result()) is None:
+                break
             coming = reader.submit(next, blocks, None)
             note = denoiser.bin_width_note(hits)
             if note and note not in report.notes:
@@ -210,6 +217,8 @@ def denoise_file(
             report.hits += done.num_hits
             report.kept += int(done.kept.sum()) if done.kept is not None else 0
             advance(done.batch_size, f"{report.hits:,} hits")
+            if number % GIVE_BACK_BLOCKS == 0:
+                give_back_freed_memory()
         if written is not None:
             written.result()
     if writer.report.losses:

@@ -61,3 +61,29 @@ def test_what_the_environment_says_stays():
 def test_without_glibc_nothing_is_asked(monkeypatch):
     monkeypatch.setattr(allocator.sys, "platform", "win32")
     assert allocator.keep_freed_memory() is False
+
+
+FREED = """
+import numpy as np
+from pointae.allocator import give_back_freed_memory
+from pointae.benchmark.loading import resident_mb
+
+arrays = [np.ones(100_000, np.int8) for _ in range(2000)]
+last = arrays[-1]
+del arrays
+before = resident_mb()
+assert give_back_freed_memory()
+print(before - resident_mb())
+"""
+
+
+@on_glibc
+def test_what_was_freed_goes_back():
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000000"}
+    done = subprocess.run([sys.executable, "-c", FREED], env=environment, capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 150
+
+
+def test_elsewhere_nothing_is_given_back(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not allocator.give_back_freed_memory()

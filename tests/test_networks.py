@@ -247,6 +247,23 @@ def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, featu
         torch.testing.assert_close(looked_up, computed, rtol=2e-4, atol=2e-4 * float(computed.abs().max()))
 
 
+@torch.no_grad()
+def test_what_bins_are_embedded_as_is_kept_until_a_weight_changes():
+    hits = random_hits([40, 0, 9], geometry=torch_geometry())
+    embedding = HitEmbedding(torch_geometry(), 0, 6)
+    first = embedding(hits)
+    kept = embedding._kept
+    assert torch.equal(embedding(hits), first)
+    assert embedding._kept is kept
+    for weight in embedding.linear.parameters():
+        weight.data[0] += 1  # no version counter tells of it
+        changed = embedding(hits)
+        torch.testing.assert_close(changed, embedding.computed(hits), rtol=2e-4, atol=2e-4)
+        assert not torch.equal(changed, first)
+        first = changed
+    assert embedding(hits, torch.bfloat16).dtype == torch.bfloat16
+
+
 def test_in_half_precision_only_the_rows_of_bins_are_rounded():
     hits = random_hits([40, 0, 9], geometry=torch_geometry())
     embedding = HitEmbedding(torch_geometry(), 0, 6)

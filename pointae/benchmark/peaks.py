@@ -16,10 +16,9 @@ from pointae.benchmark.loading import peak_watched, resident_mb
 from pointae.benchmark.results import Plan, Results, Row, Table
 
 BATCH, MILLION = 250, 1_000_000
-FILE_EVENTS, QUICK_FILE_EVENTS = 20_000, 10_000
-"""The C library keeps freed memory for the next block, and what it keeps grows over some ten blocks of 2,000 events
-before it stays: below that, a file of 4 N events seems to take more than one of N. With ``MALLOC_MMAP_THRESHOLD_``
-at 1048576 in the environment it gives such blocks back at once, and the peak is level from the first."""
+FILE_EVENTS, QUICK_FILE_EVENTS = 40_000, 10_000
+"""What the C library keeps of three threads' blocks grows over some twenty of them before it stays: below that, a file
+of 4 N events seems to take more than one of N."""
 TRAINED = ("sparse U-Net, torch", "torch-small, fp32", "PointNet", "dense 3D", "dense 2D")
 DENSE_STRIDES = ((4, 4, 32), (8, 8, 32), (8, 8, 64), (16, 16, 64))
 """Of the dense 3D network, finest first."""

@@ -70,6 +70,7 @@ class HitEmbedding(nn.Module):
         self.linear = nn.Linear(3 + 2 * len(rows) + in_features, channels)
         self.category = nn.Embedding(categories + 1, channels) if categories else None
         self.rank = nn.Embedding(ranks, channels) if ranks else None
+        self._kept: tuple[Tensor, ...] | None = None
         self.has_table = sum(geometry.spatial_shape) <= MAX_TABLE
         if self.has_table:
             self._make_table(geometry, counts)
@@ -103,13 +104,29 @@ class HitEmbedding(nn.Module):
         """The same for hits of the detector's own grid: a sine is taken for a bin, not for a hit."""
         weight = self.linear.weight
         with torch.autocast(weight.device.type, enabled=False):  # 25 ps are lost in half precision
-            positions = weight[:, : weight.shape[1] - self.in_features]
-            table = torch.addmm(self.first_bins * self.linear.bias, self.bins, positions.T)
-            h = summed_rows(table.to(dtype), hits.coords + self.first_row)
+            keeps = not torch.is_grad_enabled() and weight.device.type == "cpu"  # a GPU would have to wait to compare
+            table = self._kept_table(dtype) if keeps else self._table(dtype)
+            h = summed_rows(table, hits.coords + self.first_row)
             if self.in_features:
                 features = self.feature_scale(hits.features.to(weight.dtype))
                 h = h + features @ weight[:, -self.in_features :].T
         return h
+
+    def _table(self, dtype: torch.dtype) -> Tensor:
+        """(X + Y + T, channels), what the layer makes of each bin of each axis."""
+        positions = self.linear.weight[:, : self.linear.in_features - self.in_features]
+        return torch.addmm(self.first_bins * self.linear.bias, self.bins, positions.T).to(dtype)
+
+    def _kept_table(self, dtype: torch.dtype) -> Tensor:
+        """The same, kept for as long as the layer's numbers stay: without it finer bins would cost time."""
+        made_of = self.linear.weight, self.linear.bias
+        if self._kept is not None:
+            table, *before = self._kept
+            if table.dtype == dtype and all(map(torch.equal, made_of, before)):
+                return table
+        table = self._table(dtype)
+        self._kept = table, *(values.detach().clone() for values in made_of)
+        return table
 
     def fourier(self, unit: Tensor) -> Tensor:
         """(N, 3 + 2 F) positions, their sines and their cosines, of positions (N, 3) in [-1, 1]."""
