@@ -117,5 +117,7 @@ def test_where_it_is_not_worth_while_or_unknown_operations_follow_one_another(at
     rows = torch.randn(len(level.indices), CHANNELS)
     with torch.autocast("cpu", torch.bfloat16):
         assert ResidualBlock(CHANNELS)(rows, level).isfinite().all()
-    assert ResidualBlock(CHANNELS // 4)(rows[:, : CHANNELS // 4], level).isfinite().all()
+    assert ResidualBlock(CHANNELS).bfloat16()(rows.bfloat16(), level).isfinite().all()
     assert not at_once
+    assert ResidualBlock(CHANNELS // 4)(rows[:, : CHANNELS // 4], level).isfinite().all()
+    assert at_once == [0]

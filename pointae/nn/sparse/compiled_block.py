@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from pointae.nn.sparse.compiled import fill, outer_products, products
+from pointae.nn.sparse.compiled import LANES, fill, outer_products, products
 from pointae.nn.sparse.compiled_events import pool, pool_gradients, tell, tell_gradients
 from pointae.nn.sparse.compiled_norms import norm, norm_row_gradients
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
+
+WHOLE = LANES
+"""A block's channels are a multiple of it."""
 
 
 @compiled

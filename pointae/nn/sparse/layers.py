@@ -13,9 +13,6 @@ from pointae.nn.sparse.rows import ContextReLU, RowNorm, RowNormReLU
 from pointae.nn.sparse.whole_block import whole_block
 from pointae.voxels import Triple
 
-LANES = 16
-"""Channels that the loops of a block take at once."""
-
 
 class SparseConv(nn.Module):
     """Weights of a sparse convolution: ``weight`` (K, C_in, C_out), offsets in C order, and ``bias`` (C_out,).
@@ -106,6 +103,5 @@ class ResidualBlock(nn.Module):
 
     def _groups(self, h: Tensor, level: Level) -> EventGroups | None:
         """Groups of events for the block as one operation; ``None``: one operation after the other."""
-        if torch.is_autocast_enabled("cpu") or h.dtype != self.conv_1.weight.dtype or h.shape[1] % LANES:
-            return None
-        return level.event_groups(h.shape[1])
+        exact = h.dtype == self.conv_1.weight.dtype and h.dtype in (torch.float32, torch.float64)
+        return level.event_groups(h.shape[1]) if exact and not torch.is_autocast_enabled("cpu") else None

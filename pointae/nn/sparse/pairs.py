@@ -77,7 +77,7 @@ class Pairs(Route):
         rows, weights, sums = map(array_of, (x, w, out))
         start = np.zeros(w.shape[2], rows.dtype)
         if bias is not None:
-            start[: len(bias)] = array_of(bias)
+            start[: len(bias)] = array_of(_exact(bias))
         ranges = max(parts, self._cached_ranges(x.shape[1] + w.shape[2]))
         edges, begin, end = self._cut(ranges)
         pairs = self.source, self.target, edges, begin, end, self.middle

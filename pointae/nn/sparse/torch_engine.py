@@ -32,11 +32,14 @@ class TorchLevel(Level):
 
     def event_groups(self, channels: int) -> EventGroups | None:
         if channels not in self._groups:
-            pairs, known = self._neighbours, None
-            if isinstance(pairs, Pairs) and loops_for(self.indices, BLOCK_LOOPS):
-                known = EventGroups.build(pairs, self.counts, channels)
-            self._groups[channels] = known
+            self._groups[channels] = self._grouped(channels)
         return self._groups[channels]
+
+    def _grouped(self, channels: int) -> EventGroups | None:
+        pairs, loops = self._neighbours, loops_for(self.indices, BLOCK_LOOPS)
+        if not isinstance(pairs, Pairs) or not loops or channels % loops.WHOLE:
+            return None
+        return EventGroups.build(pairs, self.counts, channels)
 
     @cached_property
     def _groups(self) -> dict[int, EventGroups | None]:
