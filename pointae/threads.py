@@ -36,10 +36,13 @@ def side_by_side(work: Callable[[int], object], parts: int) -> None:
 
     helpers = min(torch.get_num_threads(), parts) - 1
     others = [_pool(os.getpid(), helpers).submit(take) for _ in range(helpers)]
-    take()
-    for other in others:
-        if not other.cancel():
-            other.result()
+    try:
+        take()
+    finally:  # after an error too nothing goes on behind the caller's back
+        left.clear()
+        for other in others:
+            if not other.cancel():
+                other.result()
 
 
 def each_alone(work: Callable[[int], object], parts: int) -> None:

@@ -21,6 +21,11 @@ def loops_for(tensor: Tensor, modules: tuple[str, ...] = LOOPS) -> Any:
     return compiled_loops(*modules)[0] if tensor.device.type == "cpu" else None
 
 
+def arrays_of(*tensors: Tensor) -> tuple[Any, ...]:
+    """As :func:`array_of`, of several."""
+    return tuple(array_of(tensor) for tensor in tensors)
+
+
 def array_of(tensor: Tensor) -> Any:
     """What loops read or fill of a tensor on a CPU: its own memory, unless that is not in C order."""
     plain = tensor.detach() if tensor.requires_grad else tensor

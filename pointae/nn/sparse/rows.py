@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from pointae.nn.segments import EventContext, Rows, pooled
 from pointae.nn.sparse.convolve import convolve
-from pointae.nn.sparse.loops import EVENT_LOOPS, NORM_LOOPS, array_of, loops_for
+from pointae.nn.sparse.loops import EVENT_LOOPS, NORM_LOOPS, arrays_of, loops_for
 from pointae.nn.sparse.pairs import Pairs
 from pointae.threads import parts_of, side_by_side
 
@@ -83,7 +83,7 @@ class _Norm(Function):
     def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, eps: float, floor: float, loops: Any) -> Tensor:
         h = h.contiguous()
         out, stats = torch.empty_like(h), h.new_empty(2, len(h))
-        given, filled = _arrays(h, weight, bias), _arrays(out, stats)
+        given, filled = arrays_of(h, weight, bias), arrays_of(out, stats)
         limits = given[0].dtype.type(eps), given[0].dtype.type(floor)
         _in_ranges(len(h), h.numel(), lambda *own: loops.norm(*given, *limits, *own, *filled))
         ctx.save_for_backward(h, weight, stats, out)
@@ -96,8 +96,8 @@ class _Norm(Function):
         h, weight, stats, out = ctx.saved_tensors
         blocks = -(-len(h) // ctx.loops.BLOCK)
         to_h, (to_weight, to_bias) = torch.empty_like(h), h.new_empty(2, blocks, h.shape[1])
-        given, filled = _arrays(stats, out, grad.contiguous()), _arrays(to_h, to_weight, to_bias)
-        own = *_arrays(h, weight), ctx.floor
+        given, filled = arrays_of(stats, out, grad.contiguous()), arrays_of(to_h, to_weight, to_bias)
+        own = *arrays_of(h, weight), ctx.floor
         _in_ranges(blocks, h.numel(), lambda *rows: ctx.loops.norm_gradients(*own, *given, *rows, *filled))
         return to_h, to_weight.sum(0), to_bias.sum(0), None, None, None
 
@@ -107,7 +107,7 @@ class _Pool(Function):
     def forward(ctx: Any, h: Tensor, starts: Any, loops: Any) -> Tensor:
         h = h.contiguous()
         out = h.new_empty(len(starts) - 1, 2 * h.shape[1])
-        x, pools = _arrays(h, out)
+        x, pools = arrays_of(h, out)
         _in_ranges(len(out), h.numel(), lambda *own: loops.pool(x, starts, *own, pools))
         ctx.save_for_backward(h, out)
         ctx.starts, ctx.loops = starts, loops
@@ -118,7 +118,7 @@ class _Pool(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         h, out = ctx.saved_tensors
         to_h = torch.empty_like(h)
-        x, pools, given, filled = _arrays(h, out, grad.contiguous(), to_h)
+        x, pools, given, filled = arrays_of(h, out, grad.contiguous(), to_h)
         own = x, ctx.starts, pools, given
         _in_ranges(len(out), h.numel(), lambda *events: ctx.loops.pool_gradients(*own, *events, filled))
         return to_h, None, None
@@ -129,7 +129,7 @@ class _Tell(Function):
     def forward(ctx: Any, h: Tensor, message: Tensor, starts: Any, loops: Any) -> Tensor:
         h = h.contiguous()
         out = torch.empty_like(h)
-        x, told, filled = _arrays(h, message.contiguous(), out)
+        x, told, filled = arrays_of(h, message.contiguous(), out)
         _in_ranges(len(told), h.numel(), lambda *own: loops.tell(x, told, starts, *own, filled))
         ctx.save_for_backward(out)
         ctx.starts, ctx.loops = starts, loops
@@ -140,7 +140,7 @@ class _Tell(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (out,) = ctx.saved_tensors
         to_h, to_message = torch.empty_like(out), out.new_empty(len(ctx.starts) - 1, out.shape[1])
-        given, filled = (*_arrays(out, grad.contiguous()), ctx.starts), _arrays(to_h, to_message)
+        given, filled = (*arrays_of(out, grad.contiguous()), ctx.starts), arrays_of(to_h, to_message)
         _in_ranges(len(to_message), out.numel(), lambda *own: ctx.loops.tell_gradients(*given, *own, *filled))
         return to_h, to_message, None, None
 
@@ -164,7 +164,3 @@ def _in_ranges(total: int, numbers: int, work: Callable[[int, int], object]) -> 
     parts = max(1, min(total, parts_of(numbers * COST)))
     edges = [round(part * total / parts) for part in range(parts + 1)]
     side_by_side(lambda part: work(edges[part], edges[part + 1]), parts)
-
-
-def _arrays(*tensors: Tensor) -> tuple[Any, ...]:
-    return tuple(array_of(tensor) for tensor in tensors)

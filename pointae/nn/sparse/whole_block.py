@@ -13,7 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from pointae.nn.sparse.event_groups import EventGroups
-from pointae.nn.sparse.loops import BLOCK_LOOPS, array_of, loops_for
+from pointae.nn.sparse.loops import BLOCK_LOOPS, array_of, arrays_of, loops_for
 from pointae.threads import parts_of, side_by_side
 
 
@@ -36,10 +36,10 @@ class _Block(Function):
         channels, events, shares = h.shape[1], len(groups.starts) - 1, _shares(groups, h.shape[1])
         c, out = h.new_empty(2, len(h) + len(shares), channels)  # a row to spare for each part
         pools, messages = h.new_empty(events, 2 * channels), h.new_empty(events, channels)
-        x, own, limits = array_of(h), _arrays(weights), np.array(eps, array_of(pools).dtype)
+        x, own, limits = array_of(h), arrays_of(*weights), np.array(eps, array_of(pools).dtype)
         scratch = np.empty((len(shares), 2, groups.largest, channels), limits.dtype)
         given = x, own, limits, groups.there, groups.pairs.middle, *groups.places
-        filled = _arrays((pools, messages, c, out))
+        filled = arrays_of(pools, messages, c, out)
 
         def work(part: int) -> None:
             loops.block(*given, *shares[part], len(x) + part, *filled, scratch[part])
@@ -57,11 +57,11 @@ class _Block(Function):
         to_h = torch.empty_like(h)
         sizes = [weight.numel() for weight in weights]
         to_weights = h.new_zeros(len(shares), sum(sizes))  # of each part, added in their order
-        own, sums = _arrays(weights), array_of(to_weights)
+        own, sums = arrays_of(*weights), array_of(to_weights)
         scratch = np.empty((len(shares), 5, groups.largest + 1, h.shape[1]), ctx.limits.dtype)
         pairs = groups.there, groups.back, groups.pairs.middle
         given = array_of(h), own, ctx.limits, *pairs, *groups.places
-        saved = _arrays((pools, messages, c, grad, to_h))
+        saved = arrays_of(pools, messages, c, grad, to_h)
 
         def work(part: int) -> None:
             pieces = np.split(sums[part], np.cumsum(sizes)[:-1])
@@ -79,7 +79,3 @@ def _shares(groups: EventGroups, channels: int) -> list[tuple[int, int]]:
     work = 2 * (len(groups.pairs.source) + groups.pairs.num_sources) * channels**2
     parts = min(groups.number, parts_of(work))
     return list(pairwise(part * groups.number // parts for part in range(parts + 1)))
-
-
-def _arrays(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
-    return tuple(array_of(tensor) for tensor in tensors)
