@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from multiprocessing import get_context
+from threading import Barrier, get_ident
+
 import pytest
 import torch
 
@@ -10,7 +14,7 @@ from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.event_parts import parts_of_events
-from pointae.threads import each_alone
+from pointae.threads import each_alone, side_by_side
 
 
 def random_hits(*sizes: int) -> HitBatch:
@@ -114,3 +118,31 @@ def test_parts_are_for_many_hits_on_several_threads(three_threads):
     assert parts_of_events(HitBatch.empty(torch_geometry()), 1) == 1
     told = HITS.replace(features=torch.zeros(HITS.num_hits, 1, requires_grad=True), feature_names=("charge",))
     assert parts_of_events(told, 1) == 1
+
+
+@pytest.mark.parametrize("team", ["torch's", "Python's"])
+def test_parts_run_at_once_and_each_once(team, three_threads, monkeypatch):
+    if team == "Python's":
+        monkeypatch.setattr("pointae.threads._team", lambda _: None)
+    met, done = Barrier(2), []
+    side_by_side(lambda part: (met.wait(timeout=20), done.append((part, get_ident()))), 2)
+    assert sorted(part for part, _ in done) == [0, 1]
+    assert len({thread for _, thread in done}) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_threads_of_its_own(three_threads):
+    torch.randn(300, 300) @ torch.randn(300, 300)
+    context = get_context("fork")
+    told = context.SimpleQueue()
+
+    def work() -> None:
+        done: list[int] = []
+        side_by_side(done.append, 20)
+        told.put(sorted(done))
+
+    child = context.Process(target=work)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert told.get() == list(range(20))

@@ -16,7 +16,7 @@ from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.losses import build_loss
 from pointae.nn.autoencoder import DECODERS, ENCODERS, Autoencoder
-from pointae.nn.embedding import MAX_TABLE, HitEmbedding
+from pointae.nn.embedding import MAX_TABLE, HitEmbedding, summed_rows
 from pointae.nn.segments import Padding, segment_max, segment_mean, similar_sizes
 from pointae.optional import is_installed
 
@@ -245,6 +245,26 @@ def test_a_hit_looked_up_by_its_bins_is_embedded_as_one_computed(geometry, featu
         gradients.append([result.detach()] + [parameter.grad for parameter in embedding.parameters()])
     for looked_up, computed in zip(*gradients, strict=True):
         torch.testing.assert_close(looked_up, computed, rtol=2e-4, atol=2e-4 * float(computed.abs().max()))
+
+
+@pytest.mark.parametrize("loops", ["compiled", "torch alone"])
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.float64, 1e-14), (torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_gradients_of_summed_rows(dtype, largest, loops, monkeypatch):
+    if loops == "torch alone":
+        monkeypatch.setattr("pointae.nn.embedding.loops_for", lambda *_: None)
+    draw = torch.Generator().manual_seed(1)
+    rows = torch.randint(9, (300, 3), generator=draw).int()
+    rows[:, 1] += 5  # the last is no hit's
+    table = torch.randn(15, 6, generator=draw).to(dtype).requires_grad_()
+    grad = torch.randn(300, 6, generator=draw).to(dtype)
+    told = summed_rows(table, rows)
+    wanted = table.detach().double()[rows.long()].sum(1)
+    assert (told.double() - wanted).abs().max() <= largest * wanted.abs().max()
+    (own,) = torch.autograd.grad(told, table, grad)
+    truth = torch.zeros(15, 6, dtype=torch.float64).index_add(0, rows.T.flatten().long(), grad.double().repeat(3, 1))
+    assert own.dtype == dtype
+    assert (own.double() - truth).abs().max() <= largest * truth.abs().max()
+    assert not own[14].any()
 
 
 @torch.no_grad()

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from pointae.geometry import even_geometry
 from pointae.hits import HitBatch
+from pointae.nn.loops import BLOCK_LOOPS
 from pointae.nn.sparse.engines import build_levels
 from pointae.nn.sparse.layers import ResidualBlock
 from pointae.nn.sparse.levels import Level
-from pointae.nn.sparse.loops import BLOCK_LOOPS
 from pointae.nn.sparse.torch_engine import TorchLevel
 from pointae.optional import compiled_loops
 from pointae.voxels import voxelize
@@ -64,7 +64,7 @@ def at_once(monkeypatch) -> list[int]:
 
 @pytest.fixture
 def torch_alone(monkeypatch):
-    return lambda: monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda *_: (None, "torch alone"))
+    return lambda: monkeypatch.setattr("pointae.nn.loops.compiled_loops", lambda *_: (None, "torch alone"))
 
 
 @pytest.mark.parametrize("kernel", [((3, 3, 3), (1, 1, 1)), ((1, 3, 5), (2, 1, 2))], ids=["3 x 3 x 3", "dilated"])

@@ -15,11 +15,11 @@ from torch import Tensor
 from pointae.errors import ComponentError, ConfigError, DataError
 from pointae.geometry import even_geometry, torch_geometry
 from pointae.hits import HitBatch
+from pointae.nn.loops import LOOPS
 from pointae.nn.sparse.blocks import Blocks
 from pointae.nn.sparse.engines import ENGINES, build_levels, resolve_engine
 from pointae.nn.sparse.kernel_maps import KernelMap
 from pointae.nn.sparse.layers import DownConv, ResidualBlock, UpConv
-from pointae.nn.sparse.loops import LOOPS
 from pointae.nn.sparse.neighbours import matches, neighbour_pairs
 from pointae.optional import compiled_loops, is_installed
 from pointae.threads import side_by_side
@@ -49,7 +49,7 @@ def torch_alone(monkeypatch) -> str:
 
 def chosen(name: str, monkeypatch) -> str:
     if name == "torch alone":
-        monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda *_: (None, "torch alone"))
+        monkeypatch.setattr("pointae.nn.loops.compiled_loops", lambda *_: (None, "torch alone"))
     return name.split()[0].strip(",")
 
 

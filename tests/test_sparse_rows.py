@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pointae.nn.loops import EVENT_LOOPS
 from pointae.nn.segments import Rows
-from pointae.nn.sparse.loops import EVENT_LOOPS
 from pointae.nn.sparse.rows import ContextReLU, RowLinear, RowNorm, RowNormReLU, pooled_rows
 from pointae.optional import compiled_loops
 
@@ -47,7 +47,7 @@ def run(layer: str, rows: Rows, dtype: torch.dtype = torch.float64) -> list[Tens
 
 @pytest.fixture
 def torch_alone(monkeypatch):
-    return lambda: monkeypatch.setattr("pointae.nn.sparse.loops.compiled_loops", lambda *_: (None, "torch alone"))
+    return lambda: monkeypatch.setattr("pointae.nn.loops.compiled_loops", lambda *_: (None, "torch alone"))
 
 
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,9 @@ from pointae.config import PerHitSettings, PointSetSettings
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
+from pointae.nn.half import head_loops
+from pointae.nn.half.whole_head import whole_head
+from pointae.nn.loops import array_of
 from pointae.nn.outputs import HitLogits, PointSet
 from pointae.nn.sparse.rows import RowLinear
 
@@ -56,8 +61,21 @@ class PerHitDecoder(nn.Module):
         if hit_features is None:
             assert self.embedding is not None
             hit_features = self.embedding(hits)
+        if loops := self._loops_for(hit_features, hits):
+            return HitLogits(self._at_once(z, hit_features, hits, loops))
         h = self.from_hit(hit_features) + self.from_code(z).index_select(0, hits.batch)
         return HitLogits(self.head(h)[:, 0].float() if h.dtype != torch.float64 else self.head(h)[:, 0])
+
+    def _loops_for(self, hit_features: Tensor, hits: HitBatch) -> Any:
+        is_half = hit_features.dtype == torch.bfloat16
+        return head_loops(hits, *self.from_hit.weight.shape) if is_half else None
+
+    def _at_once(self, z: Tensor, hit_features: Tensor, hits: HitBatch, loops: Any) -> Tensor:
+        """The logits (N,) as one operation of compiled loops."""
+        with torch.autocast("cpu", enabled=False):  # as in the encoder
+            messages = self.from_code(z.float()) + self.from_hit.bias
+        weights = self.from_hit.weight, *self.head.parameters()
+        return whole_head(hit_features, messages, array_of(hits.offsets), weights, loops)
 
 
 class PointSetDecoder(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,9 +18,6 @@ from torch.autograd.function import once_differentiable
 
 from pointae.hits import HitBatch
 from pointae.threads import each_alone
-
-AWAKE = 1.15
-"""Share of this thread in events, of the others 1: they must wake, and wait for the interpreter more often."""
 
 Work = Callable[[HitBatch], tuple[Tensor, ...]]
 
@@ -44,8 +41,7 @@ def in_parts(work: Work, hits: HitBatch, parameters: Iterable[Tensor], parts: in
         parameters: what ``work`` computes with.
         parts: into how many to cut, 1 to B.
     """
-    shares = [0.0, *accumulate([AWAKE, *[1.0] * (parts - 1)])]
-    edges = [round(share / shares[-1] * hits.batch_size) for share in shares]
+    edges = [round(part / parts * hits.batch_size) for part in range(parts + 1)]
     pieces = [hits.events(slice(first, last)) for first, last in pairwise(edges)]
     trained = [parameter for parameter in parameters if parameter.requires_grad] if torch.is_grad_enabled() else []
     if trained:

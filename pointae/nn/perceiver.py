@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,9 @@ from pointae.config import PerceiverSettings
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
+from pointae.nn.half import round_loops
+from pointae.nn.half.whole_round import whole_round
+from pointae.nn.loops import array_of
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, similar_sizes
 from pointae.nn.token_exchange import read_hits, tell_hits
@@ -62,10 +67,22 @@ class TokenRound(nn.Module):
         nn.init.uniform_(self.to_hits.weight, -0.5 * channels**-0.5, 0.5 * channels**-0.5)
 
     def forward(self, h: Tensor, tokens: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
+        """Of hits padded to L an event; ``absent``: as of :func:`~pointae.nn.token_exchange.read_hits`."""
         h, seen, shares = read_hits(h, self.weights.weight, absent)
         tokens = self.mixer(tokens + self.read(seen))
         told = self.tell(tokens).to(h.dtype)  # (B, K, C)
         return tell_hits(h, shares, told, self.to_hidden.weight, self.to_hits.weight), tokens
+
+    def at_once(self, h: Tensor, tokens: Tensor, starts: Any, loops: Any) -> tuple[Tensor, Tensor]:
+        """The same of hits (N, C) in bf16 that are not padded, as one operation of compiled loops."""
+        mixer, (norm, tell) = self.mixer, self.tell
+        layers = (
+            self.read, mixer.norm_1, mixer.inside[0], mixer.inside[2], mixer.norm_2, mixer.across[0], mixer.across[2],
+            norm, tell,
+        )  # fmt: skip
+        of_hits = (self.weights.weight, self.to_hidden.weight, self.to_hits.weight)
+        of_tokens = [parameter for layer in layers for parameter in layer.parameters()]
+        return whole_round(h, tokens, starts, (*of_hits, *of_tokens), loops)
 
 
 class PerceiverEncoder(nn.Module):
@@ -89,6 +106,7 @@ class PerceiverEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.hit_channels = settings.channels
+        self.sizes = settings.channels, settings.tokens, settings.token_channels
         self.embedding = HitEmbedding(geometry, in_features, settings.channels)
         self.tokens = nn.Parameter(torch.randn(settings.tokens, settings.token_channels) / 2)
         self.rounds = nn.ModuleList(
@@ -102,6 +120,8 @@ class PerceiverEncoder(nn.Module):
             self.to_tracks = nn.Sequential(nn.Linear(settings.token_channels, _SUMMARY), nn.Flatten(1), head)
 
     def forward(self, hits: HitBatch) -> Encoding:
+        if loops := round_loops(hits, *self.sizes):
+            return self.encode_at_once(hits, loops)
         groups = similar_sizes(hits)
         if len(groups) <= 1:
             return self.encode(hits)
@@ -125,5 +145,18 @@ class PerceiverEncoder(nn.Module):
         tokens = self.tokens.expand(hits.batch_size, -1, -1)
         for round_ in self.rounds:
             h, tokens = round_(h, tokens, absent)
+        return self._encoding(tokens, padding.unpad(h))
+
+    def encode_at_once(self, hits: HitBatch, loops: Any) -> Encoding:
+        """Events of any sizes, each round one operation of compiled loops in bf16."""
+        h = self.embedding(hits, torch.bfloat16)  # (N, C)
+        tokens, starts = self.tokens.expand(hits.batch_size, -1, -1), array_of(hits.offsets)
+        for round_ in self.rounds:
+            assert isinstance(round_, TokenRound)
+            h, tokens = round_.at_once(h, tokens, starts, loops)
+        with torch.autocast("cpu", enabled=False):  # a few small products: to round what they take takes longer
+            return self._encoding(tokens, h)
+
+    def _encoding(self, tokens: Tensor, hit_features: Tensor) -> Encoding:
         tracks = None if self.to_tracks is None else self.to_tracks(tokens)
-        return Encoding(self.to_code(tokens.flatten(1)), padding.unpad(h), tracks)
+        return Encoding(self.to_code(tokens.flatten(1)), hit_features, tracks)

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pointae.nn.sparse.lanes import LANES, Lanes
+from pointae.nn.loops.lanes import LANES, Lanes
 
 ROWS = 8
 """Rows of a tile: with two vectors of columns 16 sums, which with their factors fill the registers of AVX-512."""
@@ -75,7 +74,7 @@ def _tile(vectors: int) -> Callable[..., None]:
                     for factor, (own, _) in zip(factors, sums[vectors * i :], strict=False):
                         builder.store(lanes.add(builder.load(own), lanes.multiply(number, factor)), own)
                 latch = builder.block
-            latch.terminator.set_metadata("llvm.loop", _not_unrolled(builder.module))
+            lanes.keep_rolled(latch)
             for own, pointer in sums:
                 lanes.store(builder.load(own), pointer)
             return context.get_dummy_value()
@@ -83,13 +82,6 @@ def _tile(vectors: int) -> Callable[..., None]:
         return types.void(*given), generate
 
     return tile
-
-
-def _not_unrolled(module: Any) -> Any:
-    """Of a loop: unrolled, it would load ahead more than the registers hold, and lose a third of its speed."""
-    loop = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
-    loop.operands = (loop, *loop.operands)  # a loop's metadata begin with themselves
-    return loop
 
 
 _narrow, _wide = _tile(1), _tile(2)

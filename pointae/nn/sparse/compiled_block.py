@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from pointae.nn.loops.norms import norm, norm_row_gradients
 from pointae.nn.sparse.compiled import LANES, fill, outer_products, products
 from pointae.nn.sparse.compiled_events import pool, pool_gradients, tell, tell_gradients
-from pointae.nn.sparse.compiled_norms import norm, norm_row_gradients
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 

@@ -14,7 +14,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from pointae.nn.sparse.lanes import LANES, Lanes
+from pointae.nn.loops.lanes import LANES, Lanes
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from pointae.errors import ComponentError, ConfigError, unknown_name
+from pointae.nn.loops import LOOPS
 from pointae.nn.sparse.dense_engine import DenseLevel
 from pointae.nn.sparse.levels import Coarsening, Level
-from pointae.nn.sparse.loops import LOOPS
 from pointae.nn.sparse.spconv_engine import SpconvLevel
 from pointae.nn.sparse.torch_engine import TorchLevel
 from pointae.optional import compiled_loops, require

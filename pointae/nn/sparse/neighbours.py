@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from pointae.nn.sparse.loops import loops_for
+from pointae.nn.loops import loops_for
 from pointae.voxels import Triple, pack_keys
 
 CELLS_A_VOXEL = 32

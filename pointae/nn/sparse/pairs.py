@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pointae.nn.loops import array_of
 from pointae.nn.sparse.convolve import Route
-from pointae.nn.sparse.loops import array_of
 from pointae.threads import parts_of, side_by_side
 
 ROWS_AN_OFFSET = 4096

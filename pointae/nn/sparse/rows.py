@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from pointae.nn.loops import EVENT_LOOPS, NORM_LOOPS, arrays_of, loops_for
 from pointae.nn.segments import EventContext, Rows, pooled
 from pointae.nn.sparse.convolve import convolve
-from pointae.nn.sparse.loops import EVENT_LOOPS, NORM_LOOPS, arrays_of, loops_for
 from pointae.nn.sparse.pairs import Pairs
 from pointae.threads import parts_of, side_by_side
 

@@ -7,12 +7,12 @@ from math import prod
 
 from torch import Tensor
 
+from pointae.nn.loops import BLOCK_LOOPS, loops_for
 from pointae.nn.sparse.blocks import Blocks
 from pointae.nn.sparse.convolve import Route, convolve
 from pointae.nn.sparse.event_groups import EventGroups
 from pointae.nn.sparse.kernel_maps import KernelMap, maps_by_target
 from pointae.nn.sparse.levels import Level
-from pointae.nn.sparse.loops import BLOCK_LOOPS, loops_for
 from pointae.nn.sparse.neighbours import neighbour_pairs
 from pointae.nn.sparse.pairs import Pairs
 from pointae.ordering import stable_order

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from pointae.nn.loops import BLOCK_LOOPS, array_of, arrays_of, loops_for
+from pointae.nn.loops.part_sums import PartSums
 from pointae.nn.sparse.event_groups import EventGroups
-from pointae.nn.sparse.loops import BLOCK_LOOPS, array_of, arrays_of, loops_for
 from pointae.threads import parts_of, side_by_side
 
 
@@ -55,23 +56,17 @@ class _Block(Function):
         h, pools, messages, c, *weights = ctx.saved_tensors
         groups, loops, shares = ctx.groups, ctx.loops, _shares(ctx.groups, h.shape[1])
         to_h = torch.empty_like(h)
-        sizes = [weight.numel() for weight in weights]
-        to_weights = h.new_zeros(len(shares), sum(sizes))  # of each part, added in their order
-        own, sums = arrays_of(*weights), array_of(to_weights)
+        own, sums = arrays_of(*weights), PartSums(weights, len(shares))
         scratch = np.empty((len(shares), 5, groups.largest + 1, h.shape[1]), ctx.limits.dtype)
         pairs = groups.there, groups.back, groups.pairs.middle
         given = array_of(h), own, ctx.limits, *pairs, *groups.places
         saved = arrays_of(pools, messages, c, grad, to_h)
 
         def work(part: int) -> None:
-            pieces = np.split(sums[part], np.cumsum(sizes)[:-1])
-            of_part = tuple(piece.reshape(weight.shape) for piece, weight in zip(pieces, own, strict=True))
-            loops.block_gradients(*given, *shares[part], *saved, of_part, scratch[part])
+            loops.block_gradients(*given, *shares[part], *saved, sums.of(part), scratch[part])
 
         side_by_side(work, len(shares))
-        total = to_weights.sum(0) if len(shares) > 1 else to_weights[0]
-        shaped = (piece.view(weight.shape) for piece, weight in zip(total.split(sizes), weights, strict=True))
-        return to_h, None, None, None, *shaped
+        return to_h, None, None, None, *sums.gradients()
 
 
 def _shares(groups: EventGroups, channels: int) -> list[tuple[int, int]]:

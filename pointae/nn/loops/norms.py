@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit, types
 from numba.extending import intrinsic
 
-from pointae.nn.sparse.lanes import LANES, Lanes
+from pointae.nn.loops.lanes import LANES, Lanes
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 

@@ -99,6 +99,13 @@ class Lanes:
         function = cgutils.get_or_insert_function(self.builder.module, kind, name)
         return self.builder.call(function, [self.constant(-0.0), self.builder.load(own)], fastmath=("reassoc",))
 
+    def keep_rolled(self, block: Any) -> None:
+        """Of the loop that a block ends: unrolled, it would load ahead more than the registers hold."""
+        module = self.builder.module
+        loop = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
+        loop.operands = (loop, *loop.operands)  # a loop's metadata begin with themselves
+        block.terminator.set_metadata("llvm.loop", loop)
+
     def each(self, count: Any, step: Callable[[Any], None]) -> None:
         """``step(0)``, ``step(LANES)``, ... for ``count`` numbers, a multiple of :data:`LANES`."""
         with cgutils.for_range(self.builder, self.builder.udiv(count, count.type(LANES))) as loop:

@@ -9,10 +9,19 @@ from torch import Tensor
 
 from pointae.optional import compiled_loops
 
-LOOPS = "pointae.nn.sparse.compiled", "pointae.nn.sparse.lanes"
-NORM_LOOPS = "pointae.nn.sparse.compiled_norms", "pointae.nn.sparse.lanes"
-EVENT_LOOPS = "pointae.nn.sparse.compiled_events", "pointae.nn.sparse.lanes"
+LOOPS = "pointae.nn.sparse.compiled", "pointae.nn.loops.lanes"
+NORM_LOOPS = "pointae.nn.loops.norms", "pointae.nn.loops.lanes"
+EVENT_LOOPS = "pointae.nn.sparse.compiled_events", "pointae.nn.loops.lanes"
 BLOCK_LOOPS = "pointae.nn.sparse.compiled_block", *LOOPS, *NORM_LOOPS, *EVENT_LOOPS
+ROW_LOOPS = ("pointae.nn.loops.row_sums",)
+LANES_LOOPS = "pointae.nn.half.lanes", "pointae.nn.loops.lanes"
+_HALF_LOOPS = "pointae.nn.half.layouts", "pointae.nn.half.products", *LANES_LOOPS
+ROUND_LOOPS = (
+    "pointae.nn.half.compiled_round", "pointae.nn.half.compiled_tokens", "pointae.nn.half.compiled_shares",
+    "pointae.nn.half.token_rooms",
+    *_HALF_LOOPS, *NORM_LOOPS,
+)  # fmt: skip
+HEAD_LOOPS = "pointae.nn.half.compiled_head", *_HALF_LOOPS
 """Modules of compiled loops, each with what is compiled in."""
 
 
