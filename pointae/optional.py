@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,20 @@ SYSTEM_PACKAGES = {
     "pyvista": "libgl1 libxrender1",
 }
 """Debian packages that a component's shared libraries come from."""
+
+
+_listeners: list[Callable[[str], None]] = []
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Have a function told what takes its time, in words."""
+    _listeners.append(listener)
+
+
+def tell(note: str) -> None:
+    """Tell it."""
+    for listener in _listeners:
+        listener(note)
 
 
 def is_installed(module: str) -> bool:
@@ -89,6 +103,8 @@ def _cache_of(numba: ModuleType, *modules: str) -> Iterator[None]:
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     folder = sources[0].parent / "__pycache__" / f"loops-{digest[:16]}"
     with suppress(OSError):  # a folder that cannot be written: numba finds one of the user's
+        if not folder.exists():
+            tell("loops are compiled for this processor, once: up to half a minute")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK) and not usual:
             numba.config.CACHE_DIR = str(folder)

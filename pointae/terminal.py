@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pointae.errors import PointaeError, StorageError
+from pointae.optional import listen
 
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -64,6 +65,8 @@ def run_tool(main: Callable[[Sequence[str]], None]) -> None:
     signal.signal(signal.SIGTERM, _terminate)
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
+    if errors.is_terminal:
+        listen(errors.print)
     try:
         main(arguments)
         sys.stdout.flush()

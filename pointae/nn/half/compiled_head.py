@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from pointae.nn.half.lanes import HalfLanes
 from pointae.nn.half.layouts import as_pairs, as_turned, clear, copy, longest, pair, round_rows, take_in, tiles
 from pointae.nn.half.products import add_outer, add_products, products
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+from pointae.nn.loops.compile import compiled, within
 
 
 class HeadWeights(NamedTuple):
@@ -195,7 +194,7 @@ def head_back(h, messages, starts, w, first, last, grad, to_h, to_messages, to_w
         copy(way.own, 0, to_h[start:end], 0, h.shape[1], hits)
 
 
-@compiled
+@within
 def _way(rows, hidden, channels):  # type: ignore[no-untyped-def]
     """A :class:`Way` to be filled."""
     half, f, i = rows // 2, np.float32, np.int32
@@ -207,7 +206,7 @@ def _way(rows, hidden, channels):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@within
 def _fill(out, rows, start):  # type: ignore[no-untyped-def]
     """``start`` into the first rows."""
     for i in range(rows):
@@ -216,7 +215,7 @@ def _fill(out, rows, start):  # type: ignore[no-untyped-def]
             own[c] = start[c]
 
 
-@compiled
+@within
 def _add_sloped(grad, slope, rows, out):  # type: ignore[no-untyped-def]
     """``grad *= slope``, and its sum over the first rows into ``out``."""
     for c in range(out.size):

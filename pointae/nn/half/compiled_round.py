@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pointae.nn.half.compiled_shares import shares_gradients, shares_of
 from pointae.nn.half.compiled_tokens import think, think_back
@@ -27,10 +26,9 @@ from pointae.nn.half.layouts import (
 )  # fmt: skip
 from pointae.nn.half.products import add_outer, open_products, products, relu_products, residual_products
 from pointae.nn.half.token_rooms import TokenWeights, matrices, matrices_back, room, room_back
+from pointae.nn.loops.compile import compiled, within
 
 __all__ = ["HitWeights", "TokenWeights", "round_back", "round_events"]
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 GROUP = 4
 """Events whose tokens are taken together."""
@@ -114,7 +112,7 @@ def round_events(h, tokens, starts, hit_w, w, first, last, out, thought, seen, s
             copy(way.out, 0, out[hits], 0, words, len(h[hits]))
 
 
-@compiled
+@within
 def _way(rows, count, channels):  # type: ignore[no-untyped-def]
     """A :class:`Way` to be filled."""
     words, f, i = channels // 2, np.float32, np.int32
@@ -125,7 +123,7 @@ def _way(rows, count, channels):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@within
 def _read(h, to_logits, way, shares, seen):  # type: ignore[no-untyped-def]
     """An event's shares, and what its tokens see of its hits."""
     count, half, words, rows = len(seen), len(seen) // 2, h.shape[1], tiles(len(h))
@@ -141,7 +139,7 @@ def _read(h, to_logits, way, shares, seen):  # type: ignore[no-untyped-def]
     round_rows(way.read, seen)
 
 
-@compiled
+@within
 def _hear(h, shares, to_hidden, to_hits, way, hidden, start):  # type: ignore[no-untyped-def]
     """An event's hits that have heard, into ``way.out``; the hidden layer goes to ``hidden`` from row ``start`` on."""
     half, words, rows = shares.shape[1] // 2, h.shape[1], tiles(len(h))
@@ -168,10 +166,8 @@ def round_back(h, tokens, starts, hit_w, w, first, last, seen, shares, hidden, g
     half, depth = count // 2, tokens.shape[1]
     from_hits, ways, back = as_pairs(hit_w.hits), matrices(w), matrices_back(w)
     # Of a row of ``parts``: the gradient of the hidden layer, what the tokens took, those of both shares' logits.
-    parts, from_parts = (
-        np.empty((GROUP, rows, words + half + count), np.int32),
-        np.empty((words + half + count, channels), np.int32),
-    )
+    parts = np.empty((GROUP, rows, words + half + count), np.int32)
+    from_parts = np.empty((words + half + count, channels), np.int32)
     pair(as_rows(hit_w.hidden), 0, channels, from_parts[:words])
     pair(as_rows(hit_w.logits), 0, 2 * count, from_parts[words + half :])
     told, to_told = np.empty((GROUP * count, channels), np.float32), np.empty((GROUP * count, channels), np.float32)
@@ -203,7 +199,7 @@ def round_back(h, tokens, starts, hit_w, w, first, last, seen, shares, hidden, g
             copy(way.out, 0, to_h[hits], 0, words, len(h[hits]))
 
 
-@compiled
+@within
 def _way_back(rows, count, channels):  # type: ignore[no-untyped-def]
     """A :class:`Return` to be filled."""
     words, f, i = channels // 2, np.float32, np.int32
@@ -218,7 +214,7 @@ def _way_back(rows, count, channels):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@within
 def _hear_back(h, shares, hidden, grad, told, from_hits, way, part, to_heard, to_told, to_hit_w):  # type: ignore[no-untyped-def]
     """Of what an event's hits heard: the first columns of ``part``, ``to_heard`` (M, K), ``to_told`` (K, C)."""
     count, rows = len(told), tiles(len(h))
@@ -238,7 +234,7 @@ def _hear_back(h, shares, hidden, grad, told, from_hits, way, part, to_heard, to
     add_outer(way.share_pairs, count, way.to_inner_pairs, 0, rows // 2, to_told)
 
 
-@compiled
+@within
 def _read_back(h, shares, grad, from_parts, way, part, to_heard, to_hit_w):  # type: ignore[no-untyped-def]
     """Of what an event's tokens read, whose gradient is in ``way.narrow``; that of its hits into ``way.out``."""
     count, words, rows = shares.shape[1], h.shape[1], tiles(len(h))

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pointae.nn.half.lanes import HalfLanes
+from pointae.nn.loops.compile import compiled
 from pointae.nn.loops.lanes import LANES
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 class _Vectors:

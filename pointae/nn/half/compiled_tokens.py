@@ -12,15 +12,14 @@ from numba import njit
 
 from pointae.nn.half.layouts import pair, round_rows, turn
 from pointae.nn.half.products import add_outer, add_products, products
+from pointae.nn.loops.compile import within
 from pointae.nn.loops.norms import norm, norm_row_gradients
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 EPS = np.float32(1e-5)
 """Of the norms, as torch's."""
 
 
-@compiled
+@within
 def think(tokens, seen, w, ways, made, out, told):  # type: ignore[no-untyped-def]
     """Tokens that have read, have thought, and what they tell.
 
@@ -62,7 +61,7 @@ def think(tokens, seen, w, ways, made, out, told):  # type: ignore[no-untyped-de
     add_products(made.normed_3_rows, 0, ways.tell, rows, told)
 
 
-@compiled
+@within
 def think_back(thought, seen, w, back, made, way, to_tokens, to_told, to_seen, to_w):  # type: ignore[no-untyped-def]
     """Gradients of :func:`think`; those of the weights are added.
 
@@ -151,7 +150,7 @@ def think_back(thought, seen, w, back, made, way, to_tokens, to_told, to_seen, t
     products(way.rows, 0, back.read, rows, to_seen)
 
 
-@compiled
+@within
 def _across_back(w, back, made, way, to_tokens, to_w):  # type: ignore[no-untyped-def]
     """Of the layers across the tokens of each event: from the gradients of their sum with the tokens to ``way.one``."""
     rows, count = len(to_tokens), len(w.across_2)
@@ -172,7 +171,7 @@ def _across_back(w, back, made, way, to_tokens, to_w):  # type: ignore[no-untype
         products(back.across_1, 0, way.across_pairs, count, way.one[own])
 
 
-@compiled
+@within
 def _shift(x, bias, out):  # type: ignore[no-untyped-def]
     """``x + bias`` into ``out``, a bias a column."""
     for i in range(len(x)):
@@ -181,7 +180,7 @@ def _shift(x, bias, out):  # type: ignore[no-untyped-def]
             own[c] = values[c] + bias[c]
 
 
-@compiled
+@within
 def _shift_columns(x, bias, out):  # type: ignore[no-untyped-def]
     """``x + bias`` into ``out``, a bias a row."""
     for i in range(len(x)):
@@ -190,7 +189,7 @@ def _shift_columns(x, bias, out):  # type: ignore[no-untyped-def]
             own[c] = values[c] + shift
 
 
-@compiled
+@within
 def _fill(out, bias):  # type: ignore[no-untyped-def]
     """A bias a column, in all rows."""
     for i in range(len(out)):
@@ -199,7 +198,7 @@ def _fill(out, bias):  # type: ignore[no-untyped-def]
             own[c] = bias[c]
 
 
-@compiled
+@within
 def _fill_columns(out, bias):  # type: ignore[no-untyped-def]
     """A bias a row, in all columns."""
     for i in range(len(out)):
@@ -208,7 +207,7 @@ def _fill_columns(out, bias):  # type: ignore[no-untyped-def]
             own[c] = value
 
 
-@compiled
+@within
 def _cut(x):  # type: ignore[no-untyped-def]
     """``relu(x)`` in its place; what is no number stays none."""
     zero = np.float32(0)
@@ -218,7 +217,7 @@ def _cut(x):  # type: ignore[no-untyped-def]
             own[c] = zero if own[c] < zero else own[c]
 
 
-@compiled
+@within
 def _close(x, gate):  # type: ignore[no-untyped-def]
     """``x``, 0 where ``gate`` is not above 0, in its place."""
     zero = np.float32(0)
@@ -228,7 +227,7 @@ def _close(x, gate):  # type: ignore[no-untyped-def]
             own[c] = own[c] if values[c] > zero else zero
 
 
-@compiled
+@within
 def _add(x, out):  # type: ignore[no-untyped-def]
     """``out += x``."""
     for i in range(len(x)):
@@ -237,7 +236,7 @@ def _add(x, out):  # type: ignore[no-untyped-def]
             own[c] += values[c]
 
 
-@compiled
+@within
 def _add_rows(x, out):  # type: ignore[no-untyped-def]
     """The sum of all rows, added to ``out``."""
     for i in range(len(x)):

@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from pointae.nn.half.lanes import HALF, WORD, HalfLanes
+from pointae.nn.loops.compile import compiled
 from pointae.nn.loops.lanes import LANES
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 TILE = 8
 """Rows of a tile of a product: with two vectors of columns 16 sums, enough to keep the multipliers busy."""

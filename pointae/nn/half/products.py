@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from pointae.nn.half.lanes import HalfLanes
 from pointae.nn.half.layouts import TILE
+from pointae.nn.loops.compile import compiled, within
 from pointae.nn.loops.lanes import LANES
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def _tile(vectors: int, begin: Callable[..., Any], finish: Callable[..., Any]) -> Callable[..., None]:
@@ -104,7 +103,7 @@ def _matrix(begin: Callable[..., Any], finish: Callable[..., Any]) -> Callable[.
     """A whole matrix tile by tile, of arguments as of a tile, and of its rows and columns."""
     narrow, wide = _tile(1, begin, finish), _tile(2, begin, finish)
 
-    @njit(nogil=True, error_model="numpy")  # kept with those that call it
+    @within
     def matrix(a, a_from, a_row, a_step, b, b_from, b_step, count, own, own_row, out, out_row, rows, columns):  # type: ignore[no-untyped-def]
         left, right, start, result = a.reshape(-1), b.reshape(-1), own.reshape(-1), out.reshape(-1)
         for row in range(0, rows, TILE):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from pointae.nn.half.layouts import as_pairs, as_rows, as_turned
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+from pointae.nn.loops.compile import within
 
 
 class TokenWeights(NamedTuple):
@@ -88,7 +86,7 @@ class Return(NamedTuple):
     across_turned: Any  # (D / 2, 2 K)
 
 
-@compiled
+@within
 def room(events, tokens, channels):  # type: ignore[no-untyped-def]
     """A :class:`Thought` to be filled."""
     rows, words, f, i = events * tokens, channels // 2, np.float32, np.int32
@@ -104,7 +102,7 @@ def room(events, tokens, channels):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@within
 def room_back(events, tokens, channels, hit_channels):  # type: ignore[no-untyped-def]
     """A :class:`Return` to be filled."""
     rows, words, f, i = events * tokens, channels // 2, np.float32, np.int32
@@ -119,7 +117,7 @@ def room_back(events, tokens, channels, hit_channels):  # type: ignore[no-untype
     )  # fmt: skip
 
 
-@compiled
+@within
 def matrices(w):  # type: ignore[no-untyped-def]
     """Of layers of rows the transpose, as pairs; of those across tokens the matrix, as rows."""
     return Matrices(
@@ -128,7 +126,7 @@ def matrices(w):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-@compiled
+@within
 def matrices_back(w):  # type: ignore[no-untyped-def]
     """Of layers of rows the matrix, as pairs; of those across tokens the transpose, as rows."""
     return Matrices(

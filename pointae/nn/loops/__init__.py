@@ -9,12 +9,13 @@ from torch import Tensor
 
 from pointae.optional import compiled_loops
 
-LOOPS = "pointae.nn.sparse.compiled", "pointae.nn.loops.lanes"
-NORM_LOOPS = "pointae.nn.loops.norms", "pointae.nn.loops.lanes"
-EVENT_LOOPS = "pointae.nn.sparse.compiled_events", "pointae.nn.loops.lanes"
+_ALL = "pointae.nn.loops.lanes", "pointae.nn.loops.compile"
+LOOPS = "pointae.nn.sparse.compiled", *_ALL
+NORM_LOOPS = "pointae.nn.loops.norms", *_ALL
+EVENT_LOOPS = "pointae.nn.sparse.compiled_events", *_ALL
 BLOCK_LOOPS = "pointae.nn.sparse.compiled_block", *LOOPS, *NORM_LOOPS, *EVENT_LOOPS
-ROW_LOOPS = ("pointae.nn.loops.row_sums",)
-LANES_LOOPS = "pointae.nn.half.lanes", "pointae.nn.loops.lanes"
+ROW_LOOPS = "pointae.nn.loops.row_sums", *_ALL
+LANES_LOOPS = "pointae.nn.half.lanes", *_ALL
 _HALF_LOOPS = "pointae.nn.half.layouts", "pointae.nn.half.products", *LANES_LOOPS
 ROUND_LOOPS = (
     "pointae.nn.half.compiled_round", "pointae.nn.half.compiled_tokens", "pointae.nn.half.compiled_shares",

@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from pointae.nn.loops.compile import compiled
 from pointae.nn.loops.lanes import LANES, Lanes
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 WHOLE = LANES
 """A norm's channels are a multiple of it."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
+from pointae.nn.loops.compile import compiled
 
 
 @compiled

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pointae.nn.loops.compile import compiled, within
 from pointae.nn.loops.lanes import LANES, Lanes
 
 ROWS = 8
@@ -26,8 +27,6 @@ AHEAD = 2 * ROWS
 """Pairs whose rows are asked for before they are needed."""
 RANGE = 1 << 17
 """Numbers of the rows of a range, sources and targets: half of a second cache of a megabyte."""
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 def _tile(vectors: int) -> Callable[..., None]:
@@ -100,7 +99,7 @@ def _fetch(typing, x, place, count):  # type: ignore[no-untyped-def]
     return types.void(x, place, count), generate
 
 
-@compiled
+@within
 def _tiles(x, x_from, rows, row, width, x_at, w, w_from, w_at, count, out, out_from, places, place, columns):  # type: ignore[no-untyped-def]
     """:data:`ROWS` whole rows of ``columns``, a multiple of :data:`LANES`."""
     for c in range(0, columns - LANES, 2 * LANES):
@@ -114,7 +113,7 @@ def _tiles(x, x_from, rows, row, width, x_at, w, w_from, w_at, count, out, out_f
         )  # fmt: skip
 
 
-@compiled
+@within
 def _reached(rows, first, last, edge, falls):  # type: ignore[no-untyped-def]
     """First place from ``first`` to ``last`` where rows, ascending or not, have reached or passed an edge."""
     while first < last:
@@ -245,7 +244,7 @@ def outer_products(  # type: ignore[no-untyped-def]
                     )  # fmt: skip
 
 
-@compiled
+@within
 def _look(keys, step, source, target, i, j, found):  # type: ignore[no-untyped-def]
     """One step of a merge of ``keys`` with ``keys + step``, without branches to mispredict: the next (i, j, found)."""
     here, wanted = keys[i], keys[j] + step

@@ -7,19 +7,17 @@ gradients compute again what is cheap to compute, so that little is written and 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from pointae.nn.loops.compile import compiled, within
 from pointae.nn.loops.norms import norm, norm_row_gradients
 from pointae.nn.sparse.compiled import LANES, fill, outer_products, products
 from pointae.nn.sparse.compiled_events import pool, pool_gradients, tell, tell_gradients
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 WHOLE = LANES
 """A block's channels are a multiple of it."""
 
 
-@compiled
+@within
 def _add_sum(rows, out):  # type: ignore[no-untyped-def]
     """The sum of all rows (M, C), added to ``out`` (C,)."""
     for row in range(len(rows)):
@@ -28,7 +26,7 @@ def _add_sum(rows, out):  # type: ignore[no-untyped-def]
             out[c] += values[c]
 
 
-@compiled
+@within
 def _add_rows(x, out):  # type: ignore[no-untyped-def]
     """``out += x``, both (M, C)."""
     for row in range(len(x)):
@@ -37,7 +35,7 @@ def _add_rows(x, out):  # type: ignore[no-untyped-def]
             own[c] += values[c]
 
 
-@compiled
+@within
 def _shifted(x, bias, out):  # type: ignore[no-untyped-def]
     """``x + bias`` into ``out``: (M, C), (C,)."""
     for row in range(len(x)):
@@ -46,7 +44,7 @@ def _shifted(x, bias, out):  # type: ignore[no-untyped-def]
             own[c] = values[c] + bias[c]
 
 
-@compiled
+@within
 def _times(rows, weight, start, pairs):  # type: ignore[no-untyped-def]
     """``rows @ weight + start``: (B, C_in), (1, C_in, C_out), (C_out,) -> (B, C_out); no use is made of ``pairs``."""
     source, target, begin, end = pairs
@@ -58,7 +56,7 @@ def _times(rows, weight, start, pairs):  # type: ignore[no-untyped-def]
     return out[:count]
 
 
-@compiled
+@within
 def _outer(rows, grad, pairs, out):  # type: ignore[no-untyped-def]
     """``out[0] += rows.T @ grad``: (B, C_in), (B, C_out), (1, C_in, C_out); no use is made of ``pairs``."""
     source, target, begin, end = pairs
@@ -66,7 +64,7 @@ def _outer(rows, grad, pairs, out):  # type: ignore[no-untyped-def]
     outer_products(rows, 0, grad, 0, source, target, edges, begin, end, 0, 0, 1, 0, 1, out)
 
 
-@compiled
+@within
 def _turned(weight):  # type: ignore[no-untyped-def]
     """(K, C_in, C_out) -> (K, C_out, C_in)."""
     return np.ascontiguousarray(np.transpose(weight, (0, 2, 1)))

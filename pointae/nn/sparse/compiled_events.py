@@ -10,13 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from pointae.nn.loops.compile import compiled
 from pointae.nn.loops.lanes import LANES, Lanes
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 WHOLE = LANES
 
