@@ -192,7 +192,7 @@ class _SummedRows(Function):
         (rows,) = ctx.saved_tensors
         if loops := loops_for(grad, ROW_LOOPS):
             sums = grad.new_zeros(ctx.length, grad.shape[1], dtype=torch.promote_types(grad.dtype, torch.float32))
-            loops.add_rows(array_of(grad.to(sums.dtype)), array_of(rows), array_of(sums))
+            loops.add_by_number(array_of(grad.to(sums.dtype)), array_of(rows), array_of(sums))
             return sums.to(grad.dtype), None
         if not len(grad):
             return grad.new_zeros(ctx.length, grad.shape[1]), None

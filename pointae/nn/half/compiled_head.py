@@ -17,6 +17,7 @@ from pointae.nn.half.lanes import HalfLanes
 from pointae.nn.half.layouts import as_pairs, as_turned, clear, copy, longest, pair, round_rows, take_in, tiles
 from pointae.nn.half.products import add_outer, add_products, products
 from pointae.nn.loops.compile import compiled, within
+from pointae.nn.loops.rows import fill
 
 
 class HeadWeights(NamedTuple):
@@ -136,10 +137,10 @@ def head_events(h, messages, starts, w, first, last, logits):  # type: ignore[no
         start, end = starts[event], starts[event + 1]
         rows = tiles(end - start)
         take_in(h[start:end], rows, way.own)
-        _fill(way.first, rows, messages[event])
+        fill(way.first, messages[event], 0, rows)
         add_products(way.own, 0, from_hit, rows, way.first)
         _plain_gelu(way.first.reshape(-1), rows * hidden, way.inner.reshape(-1))
-        _fill(way.second, rows, w.hidden_bias)
+        fill(way.second, w.hidden_bias, 0, rows)
         add_products(way.inner, 0, from_inner, rows, way.second)
         values, own = way.second.reshape(-1), logits[start:end]
         for i in range(len(own)):
@@ -169,11 +170,11 @@ def head_back(h, messages, starts, w, first, last, grad, to_h, to_messages, to_w
         hits, rows = end - start, tiles(end - start)
         take_in(h[start:end], rows, way.own)
         pair(way.own, 0, rows, way.pairs)
-        _fill(way.first, rows, messages[event])
+        fill(way.first, messages[event], 0, rows)
         add_products(way.own, 0, from_hit, rows, way.first)
         _gelu_and_slope(way.first.reshape(-1), rows * hidden, way.inner.reshape(-1))
         pair(way.inner, 0, rows, way.inner_pairs)
-        _fill(way.second, rows, w.hidden_bias)
+        fill(way.second, w.hidden_bias, 0, rows)
         add_products(way.inner, 0, from_inner, rows, way.second)
 
         values, own = way.second.reshape(-1), grad[start:end]
@@ -204,15 +205,6 @@ def _way(rows, hidden, channels):  # type: ignore[no-untyped-def]
         np.empty((rows, hidden), f), np.empty((rows, hidden // 2), i), np.empty((half, hidden), i),
         np.empty((rows, channels), f),
     )  # fmt: skip
-
-
-@within
-def _fill(out, rows, start):  # type: ignore[no-untyped-def]
-    """``start`` into the first rows."""
-    for i in range(rows):
-        own = out[i]
-        for c in range(own.size):
-            own[c] = start[c]
 
 
 @within

@@ -14,6 +14,7 @@ from pointae.nn.half.layouts import pair, round_rows, turn
 from pointae.nn.half.products import add_outer, add_products, products
 from pointae.nn.loops.compile import within
 from pointae.nn.loops.norms import norm, norm_row_gradients
+from pointae.nn.loops.rows import add, add_sum, fill, shift
 
 EPS = np.float32(1e-5)
 """Of the norms, as torch's."""
@@ -33,15 +34,15 @@ def think(tokens, seen, w, ways, made, out, told):  # type: ignore[no-untyped-de
         told: (G K, C) float32, filled.
     """
     rows, count, lowest = len(tokens), len(w.across_2), np.float32(-np.inf)
-    _shift(tokens, w.read_bias, made.read)
+    shift(tokens, w.read_bias, made.read)
     add_products(seen, 0, ways.read, rows, made.read)
     norm(made.read, w.norm_1, w.norm_1_bias, EPS, lowest, 0, rows, made.normed_1, made.stats[0])
     round_rows(made.normed_1, made.normed_1_rows)
-    _fill(made.inside, w.inside_1_bias)
+    fill(made.inside, w.inside_1_bias, 0, rows)
     add_products(made.normed_1_rows, 0, ways.inside_1, rows, made.inside)
     _cut(made.inside)
     round_rows(made.inside, made.inside_rows)
-    _shift(made.read, w.inside_2_bias, made.mixed)
+    shift(made.read, w.inside_2_bias, made.mixed)
     add_products(made.inside_rows, 0, ways.inside_2, rows, made.mixed)
     norm(made.mixed, w.norm_2, w.norm_2_bias, EPS, lowest, 0, rows, made.normed_2, made.stats[1])
     round_rows(made.normed_2, made.normed_2_rows)
@@ -57,7 +58,7 @@ def think(tokens, seen, w, ways, made, out, told):  # type: ignore[no-untyped-de
         add_products(ways.across_2, 0, made.wide_pairs, count, out[own])
     norm(out, w.norm_3, w.norm_3_bias, EPS, lowest, 0, rows, made.normed_3, made.stats[2])
     round_rows(made.normed_3, made.normed_3_rows)
-    _fill(told, w.tell_bias)
+    fill(told, w.tell_bias, 0, rows)
     add_products(made.normed_3_rows, 0, ways.tell, rows, told)
 
 
@@ -75,79 +76,54 @@ def think_back(thought, seen, w, back, made, way, to_tokens, to_told, to_seen, t
         to_seen: (G K, C), filled.
         to_w: :class:`~pointae.nn.half.token_rooms.TokenWeights`.
     """
-    rows, lowest = len(to_tokens), np.float32(-np.inf)
-
-    _add_rows(to_told, to_w.tell_bias)
-    round_rows(to_told, way.told_rows)
-    pair(way.told_rows, 0, rows, way.told_pairs)
-    pair(made.normed_3_rows, 0, rows, way.normed_pairs)
-    add_outer(way.told_pairs, 0, way.normed_pairs, 0, rows // 2, to_w.tell)
-    products(way.told_rows, 0, back.tell, rows, way.one)
-    norm_row_gradients(
-        thought,
-        w.norm_3,
-        lowest,
-        made.stats[2],
-        made.normed_3,
-        way.one,
-        0,
-        rows,
-        way.two,
-        to_w.norm_3,
-        to_w.norm_3_bias,
-    )
-    _add(way.two, to_tokens)
-
+    _layer_back(
+        to_told, made.normed_3_rows, back.tell, way.told_rows, way.told_pairs, way.normed_pairs,
+        to_w.tell, to_w.tell_bias, way.one,
+    )  # fmt: skip
+    _norm_back(thought, w.norm_3, made.stats[2], made.normed_3, way, to_w.norm_3, to_w.norm_3_bias, to_tokens)
     _across_back(w, back, made, way, to_tokens, to_w)
-    norm_row_gradients(
-        made.mixed,
-        w.norm_2,
-        lowest,
-        made.stats[1],
-        made.normed_2,
-        way.one,
-        0,
-        rows,
-        way.two,
-        to_w.norm_2,
-        to_w.norm_2_bias,
-    )
-    _add(way.two, to_tokens)
-
-    _add_rows(to_tokens, to_w.inside_2_bias)
-    round_rows(to_tokens, way.rows)
-    pair(way.rows, 0, rows, way.pairs)
-    pair(made.inside_rows, 0, rows, way.hidden_pairs)
-    add_outer(way.pairs, 0, way.hidden_pairs, 0, rows // 2, to_w.inside_2)
-    products(way.rows, 0, back.inside_2, rows, way.inside)
+    _norm_back(made.mixed, w.norm_2, made.stats[1], made.normed_2, way, to_w.norm_2, to_w.norm_2_bias, to_tokens)
+    _layer_back(
+        to_tokens, made.inside_rows, back.inside_2, way.rows, way.pairs, way.hidden_pairs,
+        to_w.inside_2, to_w.inside_2_bias, way.inside,
+    )  # fmt: skip
     _close(way.inside, made.inside)
-    _add_rows(way.inside, to_w.inside_1_bias)
-    round_rows(way.inside, way.inside_rows)
-    pair(way.inside_rows, 0, rows, way.inside_pairs)
-    pair(made.normed_1_rows, 0, rows, way.normed_pairs)
-    add_outer(way.inside_pairs, 0, way.normed_pairs, 0, rows // 2, to_w.inside_1)
-    products(way.inside_rows, 0, back.inside_1, rows, way.one)
-    norm_row_gradients(
-        made.read,
-        w.norm_1,
-        lowest,
-        made.stats[0],
-        made.normed_1,
-        way.one,
-        0,
-        rows,
-        way.two,
-        to_w.norm_1,
-        to_w.norm_1_bias,
-    )
-    _add(way.two, to_tokens)
+    _layer_back(
+        way.inside, made.normed_1_rows, back.inside_1, way.inside_rows, way.inside_pairs, way.normed_pairs,
+        to_w.inside_1, to_w.inside_1_bias, way.one,
+    )  # fmt: skip
+    _norm_back(made.read, w.norm_1, made.stats[0], made.normed_1, way, to_w.norm_1, to_w.norm_1_bias, to_tokens)
+    _layer_back(
+        to_tokens, seen, back.read, way.rows, way.pairs, way.seen_pairs, to_w.read, to_w.read_bias, to_seen
+    )  # fmt: skip
 
-    _add_rows(to_tokens, to_w.read_bias)
-    round_rows(to_tokens, way.rows)
-    pair(way.rows, 0, rows, way.pairs)
-    pair(seen, 0, rows, way.seen_pairs)
-    add_outer(way.pairs, 0, way.seen_pairs, 0, rows // 2, to_w.read)
-    products(way.rows, 0, back.read, rows, to_seen)
+
+@within
+def _layer_back(grad, x_rows, weight, rows, pairs, x_pairs, to_weight, to_bias, to_x):  # type: ignore[no-untyped-def]
+    """Gradients of a linear layer of rows: of its weights, added, and of what it took.
+
+    Args:
+        grad: (M, C') float32.
+        x_rows: (M, C) as rows, what it took.
+        weight: (C', C) as pairs.
+        rows, pairs, x_pairs: filled with ``grad`` and with what it took.
+        to_x: (M, C) float32, filled.
+    """
+    count = len(grad)
+    add_sum(grad, to_bias)
+    round_rows(grad, rows)
+    pair(rows, 0, count, pairs)
+    pair(x_rows, 0, count, x_pairs)
+    add_outer(pairs, 0, x_pairs, 0, count // 2, to_weight)
+    products(rows, 0, weight, count, to_x)
+
+
+@within
+def _norm_back(x, scale, stats, normed, way, to_scale, to_shift, to_x):  # type: ignore[no-untyped-def]
+    """Gradients of a norm of x from those of its result in ``way.one``: all are added."""
+    lowest = np.float32(-np.inf)
+    norm_row_gradients(x, scale, lowest, stats, normed, way.one, 0, len(x), way.two, to_scale, to_shift)
+    add(way.two, to_x)
 
 
 @within
@@ -172,30 +148,12 @@ def _across_back(w, back, made, way, to_tokens, to_w):  # type: ignore[no-untype
 
 
 @within
-def _shift(x, bias, out):  # type: ignore[no-untyped-def]
-    """``x + bias`` into ``out``, a bias a column."""
-    for i in range(len(x)):
-        values, own = x[i], out[i]
-        for c in range(values.size):
-            own[c] = values[c] + bias[c]
-
-
-@within
 def _shift_columns(x, bias, out):  # type: ignore[no-untyped-def]
     """``x + bias`` into ``out``, a bias a row."""
     for i in range(len(x)):
         values, own, shift = x[i], out[i], bias[i]
         for c in range(values.size):
             own[c] = values[c] + shift
-
-
-@within
-def _fill(out, bias):  # type: ignore[no-untyped-def]
-    """A bias a column, in all rows."""
-    for i in range(len(out)):
-        own = out[i]
-        for c in range(own.size):
-            own[c] = bias[c]
 
 
 @within
@@ -225,24 +183,6 @@ def _close(x, gate):  # type: ignore[no-untyped-def]
         own, values = x[i], gate[i]
         for c in range(own.size):
             own[c] = own[c] if values[c] > zero else zero
-
-
-@within
-def _add(x, out):  # type: ignore[no-untyped-def]
-    """``out += x``."""
-    for i in range(len(x)):
-        values, own = x[i], out[i]
-        for c in range(values.size):
-            own[c] += values[c]
-
-
-@within
-def _add_rows(x, out):  # type: ignore[no-untyped-def]
-    """The sum of all rows, added to ``out``."""
-    for i in range(len(x)):
-        values = x[i]
-        for c in range(values.size):
-            out[c] += values[c]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})  # a sum in whole vectors

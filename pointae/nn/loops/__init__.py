@@ -10,13 +10,13 @@ from torch import Tensor
 from pointae.optional import compiled_loops
 
 _ALL = "pointae.nn.loops.lanes", "pointae.nn.loops.compile"
-LOOPS = "pointae.nn.sparse.compiled", *_ALL
+ROW_LOOPS = "pointae.nn.loops.rows", *_ALL
+LOOPS = "pointae.nn.sparse.compiled", *ROW_LOOPS
 NORM_LOOPS = "pointae.nn.loops.norms", *_ALL
 EVENT_LOOPS = "pointae.nn.sparse.compiled_events", *_ALL
 BLOCK_LOOPS = "pointae.nn.sparse.compiled_block", *LOOPS, *NORM_LOOPS, *EVENT_LOOPS
-ROW_LOOPS = "pointae.nn.loops.row_sums", *_ALL
 LANES_LOOPS = "pointae.nn.half.lanes", *_ALL
-_HALF_LOOPS = "pointae.nn.half.layouts", "pointae.nn.half.products", *LANES_LOOPS
+_HALF_LOOPS = "pointae.nn.half.layouts", "pointae.nn.half.products", *LANES_LOOPS, *ROW_LOOPS
 ROUND_LOOPS = (
     "pointae.nn.half.compiled_round", "pointae.nn.half.compiled_tokens", "pointae.nn.half.compiled_shares",
     "pointae.nn.half.token_rooms",

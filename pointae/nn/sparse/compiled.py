@@ -153,14 +153,6 @@ def cut(rows, starts, edges):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def fill(out, bias, first, last):  # type: ignore[no-untyped-def]
-    """``bias`` (C,) into rows ``first`` to ``last - 1`` of ``out`` (M, C)."""
-    for row in range(first, last):
-        for c in range(out.shape[1]):
-            out[row, c] = bias[c]
-
-
-@compiled
 def products(x, x_row, w, source, target, edges, begin, end, centre, first_range, last_range, out, out_row, spare):  # type: ignore[no-untyped-def]
     """``out[target] += x[source] @ w[k]`` over the pairs with a target in some ranges.
 

@@ -10,38 +10,12 @@ import numpy as np
 
 from pointae.nn.loops.compile import compiled, within
 from pointae.nn.loops.norms import norm, norm_row_gradients
-from pointae.nn.sparse.compiled import LANES, fill, outer_products, products
+from pointae.nn.loops.rows import add, add_sum, fill, shift
+from pointae.nn.sparse.compiled import LANES, outer_products, products
 from pointae.nn.sparse.compiled_events import pool, pool_gradients, tell, tell_gradients
 
 WHOLE = LANES
 """A block's channels are a multiple of it."""
-
-
-@within
-def _add_sum(rows, out):  # type: ignore[no-untyped-def]
-    """The sum of all rows (M, C), added to ``out`` (C,)."""
-    for row in range(len(rows)):
-        values = rows[row]
-        for c in range(out.size):
-            out[c] += values[c]
-
-
-@within
-def _add_rows(x, out):  # type: ignore[no-untyped-def]
-    """``out += x``, both (M, C)."""
-    for row in range(len(x)):
-        values, own = x[row], out[row]
-        for c in range(values.size):
-            own[c] += values[c]
-
-
-@within
-def _shifted(x, bias, out):  # type: ignore[no-untyped-def]
-    """``x + bias`` into ``out``: (M, C), (C,)."""
-    for row in range(len(x)):
-        values, own = x[row], out[row]
-        for c in range(values.size):
-            own[c] = values[c] + bias[c]
 
 
 @within
@@ -106,7 +80,7 @@ def block(  # type: ignore[no-untyped-def]
         fill(c, bias_1, row, behind)
         products(heard, row, weight_1, source, target, edges, begin, end, centre, ranges[g], ranges[g + 1], c, 0, spare)
         norm(c[row:behind], scale_2, shift_2, eps[1], zero, 0, rows, normed, stats)
-        _shifted(h[row:behind], bias_2, out[row:behind])
+        shift(h[row:behind], bias_2, out[row:behind])
         products(
             normed, row, weight_2, source, target, edges, begin, end, centre, ranges[g], ranges[g + 1], out, 0, spare
         )
@@ -145,7 +119,7 @@ def block_gradients(  # type: ignore[no-untyped-def]
         tell(plain, messages[events], own, 0, count, heard)
         norm(c[row:behind], scale_2, shift_2, eps[1], zero, 0, rows, normed, stats_2)
 
-        _add_sum(grad[row:behind], to_bias_2)
+        add_sum(grad[row:behind], to_bias_2)
         outer_products(
             normed, row, grad, 0, source, target, edges, begin, end, centre, ranges[g], ranges[g + 1], 0, offsets,
             to_weight_2,
@@ -157,7 +131,7 @@ def block_gradients(  # type: ignore[no-untyped-def]
         )  # fmt: skip
         norm_row_gradients(c[row:behind], scale_2, zero, stats_2, normed, one, 0, rows, two, to_scale_2, to_shift_2)
 
-        _add_sum(two[:rows], to_bias_1)
+        add_sum(two[:rows], to_bias_1)
         outer_products(
             heard, row, two, row, source, target, edges, begin, end, centre, ranges[g], ranges[g + 1], 0, offsets,
             to_weight_1,
@@ -172,10 +146,10 @@ def block_gradients(  # type: ignore[no-untyped-def]
         tell_gradients(heard, one, own, 0, count, two, to_messages)
         to_pools = _times(to_messages, context.reshape((1, *context.shape)), no_pools, pairs)
         _outer(to_messages, pools[events], pairs, to_context.reshape((1, *context.shape)))
-        _add_sum(to_messages, to_context_bias)
+        add_sum(to_messages, to_context_bias)
         pool_gradients(plain, own, pools[events], to_pools, 0, count, one)
-        _add_rows(one[:rows], two[:rows])
+        add(one[:rows], two[:rows])
         norm_row_gradients(
             h[row:behind], scale_1, lowest, stats_1, plain, two, 0, rows, to_h[row:behind], to_scale_1, to_shift_1
         )
-        _add_rows(grad[row:behind], to_h[row:behind])
+        add(grad[row:behind], to_h[row:behind])

@@ -84,7 +84,7 @@ class Pairs(Route):
 
         def work(part: int) -> None:
             own = part * ranges // parts, (part + 1) * ranges // parts
-            self.loops.fill(sums, start, edges[own[0]], edges[own[1]])
+            sums[edges[own[0]] : edges[own[1]]] = start
             self.loops.products(rows, 0, weights, *pairs, *own, sums, 0, self.num_targets + part)
 
         side_by_side(work, parts)
