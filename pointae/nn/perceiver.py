@@ -76,12 +76,12 @@ class TokenRound(nn.Module):
     def at_once(self, h: Tensor, tokens: Tensor, starts: Any, loops: Any) -> tuple[Tensor, Tensor]:
         """The same of hits (N, C) in bf16 that are not padded, as one operation of compiled loops."""
         mixer, (norm, tell) = self.mixer, self.tell
-        layers = (
+        layers: tuple[Any, ...] = (
             self.read, mixer.norm_1, mixer.inside[0], mixer.inside[2], mixer.norm_2, mixer.across[0], mixer.across[2],
             norm, tell,
         )  # fmt: skip
         of_hits = (self.weights.weight, self.to_hidden.weight, self.to_hits.weight)
-        of_tokens = [parameter for layer in layers for parameter in layer.parameters()]
+        of_tokens = [weight for layer in layers for weight in (layer.weight, layer.bias)]
         return whole_round(h, tokens, starts, (*of_hits, *of_tokens), loops)
 
 

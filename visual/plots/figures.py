@@ -118,8 +118,8 @@ def plot_quality_speed(rows: Sequence[Row], out: str | Path, title: str = "") ->
                               xytext=(0, 4), textcoords="offset points")  # fmt: skip
             axes.set_xlabel(f"events a second, {networks[0]['device']}, threads: {networks[0]['threads']}")
             axes.set_title(f"at {text} signal kept", fontsize=11)
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            for axis, marked in ((axes.xaxis, (1, 3)), (axes.yaxis, (1, 2, 5))):
+                axis.set_major_locator(LogLocator(subs=marked))
                 axis.set_major_formatter(FuncFormatter(_plain))
                 axis.set_minor_formatter(NullFormatter())
             figure.draw_without_rendering()

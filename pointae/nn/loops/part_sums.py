@@ -20,17 +20,16 @@ class PartSums:
 
     def __init__(self, weights: Sequence[Tensor], parts: int) -> None:
         self.shapes = [weight.shape for weight in weights]
-        self.edges = [0, *accumulate(weight.numel() for weight in weights)]
-        self.sums = weights[0].new_zeros(parts, self.edges[-1])
+        self.sizes = [weight.numel() for weight in weights]
+        self.sums = weights[0].new_zeros(parts, sum(self.sizes))
 
     def of(self, part: int) -> tuple[Any, ...]:
         """Arrays of the weights' shapes, zeros at first, in which a part of the work adds up."""
         own = self.sums[part].numpy()
-        pieces = (own[first:last] for first, last in pairwise(self.edges))
-        return tuple(piece.reshape(shape) for piece, shape in zip(pieces, self.shapes, strict=True))
+        edges = pairwise([0, *accumulate(self.sizes)])
+        return tuple(own[first:last].reshape(shape) for (first, last), shape in zip(edges, self.shapes, strict=True))
 
     def gradients(self) -> tuple[Tensor, ...]:
         """The sum of all parts for each weight."""
         total = torch.sum(self.sums, 0) if len(self.sums) > 1 else self.sums[0]
-        pieces = (total[first:last] for first, last in pairwise(self.edges))
-        return tuple(piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True))
+        return tuple(piece.view(shape) for piece, shape in zip(total.split(self.sizes), self.shapes, strict=True))
