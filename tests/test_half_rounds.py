@@ -16,6 +16,7 @@ from pointae.nn import half
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.decoders import PerHitDecoder
 from pointae.nn.half import lanes as half_lanes
+from pointae.nn.half.whole_rounds import whole_rounds
 from pointae.nn.loops import HEAD_LOOPS, ROUND_LOOPS
 from pointae.nn.perceiver import TokenRound
 from pointae.optional import compiled_loops
@@ -75,7 +76,7 @@ def event_by_event(sizes, dtype: torch.dtype) -> list[Tensor]:
 def at_once(sizes) -> list[Tensor]:
     round_, (h, tokens, to_h, to_tokens) = round_of(torch.float32), given(sizes)
     h, tokens = h.requires_grad_(), tokens.requires_grad_()
-    results = round_.at_once(h, tokens, offsets_of(sizes).numpy(), LOOPS)
+    results = whole_rounds(h, tokens, offsets_of(sizes).numpy(), [round_.weights_in_order()], LOOPS)
     gradients = torch.autograd.grad(results, [h, tokens, *round_.parameters()], [to_h, to_tokens])
     return [result.detach() for result in results] + list(gradients)
 
@@ -103,7 +104,8 @@ def test_without_gradients_the_result_takes_the_place_of_the_hits():
     h, tokens, *_ = given(sizes)
     wanted = at_once(sizes)[:2]
     with torch.no_grad():
-        out, thought = round_of(torch.float32).at_once(h, tokens, offsets_of(sizes).numpy(), LOOPS)
+        weights = [round_of(torch.float32).weights_in_order()]
+        out, thought = whole_rounds(h, tokens, offsets_of(sizes).numpy(), weights, LOOPS)
     assert out.data_ptr() == h.data_ptr()
     assert torch.equal(out, wanted[0])
     assert torch.equal(thought, wanted[1])
@@ -186,14 +188,14 @@ def test_the_network_learns_the_same(any_processor, monkeypatch):
     model, hits = network(), hits_of(*sizes)
     used = []
     monkeypatch.setattr(
-        TokenRound, "at_once", lambda *given, own=TokenRound.at_once: (used.append("round"), own(*given))[1]
+        "pointae.nn.perceiver.whole_rounds", lambda *given: (used.append(len(given[3])), whole_rounds(*given))[1]
     )
     told = trained(lambda: model(hits).output.logits, model)
-    assert used == ["round", "round"]
+    assert used == [2]
     for name in ("perceiver.round_loops", "decoders.head_loops"):
         monkeypatch.setattr(f"pointae.nn.{name}", lambda *_: None)
     theirs = trained(lambda: model(hits).output.logits, model)
-    assert used == ["round", "round"]
+    assert used == [2]
     assert_no_less_exact(told, theirs, truth=trained_in_float64(sizes))
 
 

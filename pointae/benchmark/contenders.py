@@ -108,7 +108,8 @@ class Contestant:
         optimiser = torch.optim.AdamW(self.model.parameters(), 1e-4, fused=True)
 
         def work(hits: HitBatch) -> float:
-            self.model.train()
+            if not self.model.training:  # a training does not ask for it again before every step
+                self.model.train()
             with self.precision.autocast():
                 prediction = self.model(hits)
             value = loss(prediction.output, hits, hits.select(hits.signal))  # type: ignore[arg-type]

@@ -74,7 +74,9 @@ class PerHitDecoder(nn.Module):
         """The logits (N,) as one operation of compiled loops."""
         with torch.autocast("cpu", enabled=False):  # as in the encoder
             messages = self.from_code(z.float()) + self.from_hit.bias
-        weights = self.from_hit.weight, *self.head.parameters()
+        layers: tuple[Any, ...] = self.head[1], self.head[3]
+        of_head = [weight for layer in layers for weight in (layer.weight, layer.bias)]
+        weights = self.from_hit.weight, *of_head
         return whole_head(hit_features, messages, array_of(hits.offsets), weights, loops)
 
 

@@ -12,7 +12,7 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.half import round_loops
-from pointae.nn.half.whole_round import whole_round
+from pointae.nn.half.whole_rounds import whole_rounds
 from pointae.nn.loops import array_of
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, similar_sizes
@@ -73,16 +73,15 @@ class TokenRound(nn.Module):
         told = self.tell(tokens).to(h.dtype)  # (B, K, C)
         return tell_hits(h, shares, told, self.to_hidden.weight, self.to_hits.weight), tokens
 
-    def at_once(self, h: Tensor, tokens: Tensor, starts: Any, loops: Any) -> tuple[Tensor, Tensor]:
-        """The same of hits (N, C) in bf16 that are not padded, as one operation of compiled loops."""
+    def weights_in_order(self) -> tuple[Tensor, ...]:
+        """Those of hits, then those of tokens, as :func:`~pointae.nn.half.whole_rounds.whole_rounds` takes them."""
         mixer, (norm, tell) = self.mixer, self.tell
         layers: tuple[Any, ...] = (
             self.read, mixer.norm_1, mixer.inside[0], mixer.inside[2], mixer.norm_2, mixer.across[0], mixer.across[2],
             norm, tell,
         )  # fmt: skip
-        of_hits = (self.weights.weight, self.to_hidden.weight, self.to_hits.weight)
         of_tokens = [weight for layer in layers for weight in (layer.weight, layer.bias)]
-        return whole_round(h, tokens, starts, (*of_hits, *of_tokens), loops)
+        return self.weights.weight, self.to_hidden.weight, self.to_hits.weight, *of_tokens
 
 
 class PerceiverEncoder(nn.Module):
@@ -148,12 +147,11 @@ class PerceiverEncoder(nn.Module):
         return self._encoding(tokens, padding.unpad(h))
 
     def encode_at_once(self, hits: HitBatch, loops: Any) -> Encoding:
-        """Events of any sizes, each round one operation of compiled loops in bf16."""
+        """Events of any sizes, all rounds one operation of compiled loops in bf16."""
         h = self.embedding(hits, torch.bfloat16)  # (N, C)
-        tokens, starts = self.tokens.expand(hits.batch_size, -1, -1), array_of(hits.offsets)
-        for round_ in self.rounds:
-            assert isinstance(round_, TokenRound)
-            h, tokens = round_.at_once(h, tokens, starts, loops)
+        tokens = self.tokens.expand(hits.batch_size, -1, -1)
+        weights = [round_.weights_in_order() for round_ in self.rounds if isinstance(round_, TokenRound)]
+        h, tokens = whole_rounds(h, tokens, array_of(hits.offsets), weights, loops)
         with torch.autocast("cpu", enabled=False):  # a few small products: to round what they take takes longer
             return self._encoding(tokens, h)
 

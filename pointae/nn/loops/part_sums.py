@@ -32,4 +32,5 @@ class PartSums:
     def gradients(self) -> tuple[Tensor, ...]:
         """The sum of all parts for each weight."""
         total = torch.sum(self.sums, 0) if len(self.sums) > 1 else self.sums[0]
-        return tuple(piece.view(shape) for piece, shape in zip(total.split(self.sizes), self.shapes, strict=True))
+        pieces = zip(total.split(self.sizes), self.shapes, strict=True)
+        return tuple(piece.view(shape) if len(shape) != 1 else piece for piece, shape in pieces)
