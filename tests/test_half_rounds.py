@@ -151,6 +151,23 @@ def test_the_head_is_no_less_exact_than_torch(sizes, monkeypatch):
     assert_no_less_exact(ours, decoded(sizes, torch.bfloat16), truth=decoded(sizes, torch.float64))
 
 
+def test_hits_and_gradients_may_lie_in_any_order():
+    sizes, loops = SIZES["several"], compiled_loops(*HEAD_LOOPS)[0]
+    h, tokens, to_h, to_tokens = given(sizes)
+    starts, round_, head = offsets_of(sizes).numpy(), round_of(torch.float32), head_of(torch.float32)
+    hits = HitBatch(torch_geometry(), torch.zeros(len(h), 3, dtype=torch.int32), offsets_of(sizes))
+
+    def run(turn: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        own = turn(h).requires_grad_()
+        results = whole_rounds(own, tokens, starts, [round_.weights_in_order()], LOOPS)
+        logits = head._at_once(torch.zeros(len(sizes), 8), own, hits, loops)
+        given_back = [turn(to_h), turn(to_tokens.flatten(1)).view_as(to_tokens), turn(to_h[:, :1])[:, 0]]
+        return [*results, logits, *torch.autograd.grad([*results, logits.bfloat16()], own, given_back)]
+
+    turned = run(lambda values: values.T.contiguous().T)
+    assert all(torch.equal(a, b) for a, b in zip(run(torch.clone), turned, strict=True))
+
+
 def network() -> Autoencoder:
     torch.manual_seed(6)
     encoder = PerceiverSettings(channels=32, tokens=16, token_channels=16, rounds=2)

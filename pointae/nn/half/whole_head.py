@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -46,7 +45,7 @@ class _Head(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         h, messages, *weights = ctx.saved_tensors
         loops, starts = ctx.loops, ctx.starts
-        to_h, to_messages = torch.empty_like(h), torch.empty_like(messages)
+        to_h, to_messages = h.new_empty(h.shape), messages.new_empty(messages.shape)  # in C order, whatever theirs is
         given, saved = (
             _given(h, messages, starts, weights, loops),
             (array_of(grad), words_of(to_h), array_of(to_messages)),

@@ -46,13 +46,13 @@ class _Rounds(Function):
         ctx: Any, h: Tensor, tokens: Tensor, starts: Any, keeps: bool, rounds: int, loops: Any, *weights: Tensor
     ) -> tuple[Tensor, Tensor]:
         (events, count, _), (hits, channels) = tokens.shape, h.shape
-        hs, thoughts, kept, calls = [h], [tokens.flatten(0, 1).contiguous()], [], []
+        hs, thoughts, kept, calls = [h.contiguous()], [tokens.flatten(0, 1).contiguous()], [], []
         own = _each(arrays_of(*weights), rounds)
         for of_round in own:
             seen, shares = h.new_empty(events * count, channels), h.new_empty(hits, 2 * count)
             hidden = h.new_empty(hits if keeps else 0, channels)
             given = words_of(hs[-1]), array_of(thoughts[-1]), starts, *_of_loops(loops, of_round)
-            hs.append(torch.empty_like(h) if keeps else h)
+            hs.append(torch.empty_like(hs[0]) if keeps else hs[0])
             thoughts.append(torch.empty_like(thoughts[0]))
             kept += [seen, shares, hidden]
             calls.append((given, (words_of(hs[-1]), array_of(thoughts[-1]), *map(words_of, kept[-3:]))))
@@ -74,7 +74,7 @@ class _Rounds(Function):
         starts, own, loops, saved = ctx.starts, ctx.own, ctx.loops, ctx.saved_tensors
         rounds = len(own)
         hs, thoughts, weights = saved[:rounds], saved[rounds : 2 * rounds], saved[5 * rounds :]
-        grads = [torch.empty_like(grad) for _ in hs] + [grad]
+        grads = [*(torch.empty_like(h) for h in hs), grad]
         to_tokens = grad_tokens.flatten(0, 1).clone(memory_format=torch.contiguous_format)
         kept = _each(saved[2 * rounds : 5 * rounds], rounds)
         calls = []
