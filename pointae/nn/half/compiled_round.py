@@ -23,7 +23,7 @@ from pointae.nn.half.layouts import (
     take_in,
     tiles,
     turn,
-)  # fmt: skip
+)
 from pointae.nn.half.products import add_outer, open_products, products, relu_products, residual_products
 from pointae.nn.half.token_rooms import TokenWeights, matrices, matrices_back, room, room_back
 from pointae.nn.loops.compile import compiled, within

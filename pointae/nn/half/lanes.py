@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import binding, ir
+from numba import config
 from numba.core import cgutils
 
 from pointae.nn.loops.lanes import LANES, Lanes
 
-HAS_DOTS = bool(binding.get_host_cpu_features().get("avx512bf16"))
-"""Whether this processor multiplies bf16 itself; where it does not the same is computed in float32, slowly."""
+_IS_HOST = config.CPU_NAME is None and config.CPU_FEATURES is None  # numba compiles for this very processor
+HAS_DOTS = _IS_HOST and bool(binding.get_host_cpu_features().get("avx512bf16"))
+"""Whether the processor multiplies bf16 itself; where it does not the same is computed in float32, slowly."""
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
 WORDS, HALVES = ir.VectorType(WORD, LANES), ir.VectorType(HALF, LANES)
