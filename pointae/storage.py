@@ -7,12 +7,17 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pointae.errors import CheckpointError, StorageError
+
+JSON_BYTES, JSON_VALUES, JSON_DEPTH, JSON_DIGITS = 32_000_000, 1_000_000, 64, 40
+"""Most that is read of JSON: bytes, values, levels, and digits of a whole number."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -52,16 +57,66 @@ def write_json(path: Path, content: Any) -> None:
     write_atomically(path, (json.dumps(_finite(content), indent=2) + "\n").encode())
 
 
+def parse_json(content: bytes | str, undefined: bool = False) -> Any:
+    """JSON of any origin as plain values, strictly and within bounds.
+
+    Numbers are finite and at most as long as :data:`JSON_DIGITS`, objects name nothing twice, texts can be encoded.
+
+    Args:
+        content: UTF-8.
+        undefined: take ``NaN`` and ``Infinity`` too, as Python writes figures that have no value.
+
+    Raises:
+        ValueError: says in a line why it is not such JSON.
+    """
+    size = len(content)
+    if size > JSON_BYTES:
+        raise ValueError(f"holds {size / 1e6:,.0f} MB of JSON, at most {JSON_BYTES / 1e6:,.0f} are read")
+    text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+    values = sum(text.count(mark) for mark in ",[{")
+    if values > JSON_VALUES:
+        raise ValueError(f"holds {values:,} values of JSON, at most {JSON_VALUES:,} are read")
+    constant = float if undefined else _no_number
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=constant, parse_float=_float, parse_int=_integer
+        )
+    except RecursionError:
+        deep = True
+    else:
+        deep = _deeper(value, JSON_DEPTH)
+    if deep:
+        raise ValueError(f"is JSON nested deeper than {JSON_DEPTH} levels")
+    if "\\ud" in text or "\\uD" in text:  # half of a pair of surrogates is no text
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
 def read_json(path: Path) -> Any:
     """JSON from a run.
 
     Raises:
-        CheckpointError: not readable as JSON.
+        CheckpointError: not readable as JSON; see :func:`parse_json`.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_bounded(path, JSON_BYTES))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"is damaged: {error}", where=path) from None
+        raise CheckpointError(f"is damaged: {_reason(error)}", where=path) from None
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+        ValueError: it is a folder, a pipe or a device, or larger.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("is not a regular file")
+    if about.st_size > most:
+        raise ValueError(f"holds {about.st_size / 1e6:,.0f} MB, at most {most / 1e6:,.0f} are read")
+    return path.read_bytes()
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -102,6 +157,48 @@ def checksum(path: Path) -> str:
 def digest(content: bytes) -> str:
     """SHA-256, as kept beside weights and data sets."""
     return hashlib.sha256(content).hexdigest()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"names {name[:40]!r} twice in one JSON object")
+        found[name] = value
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"holds {text}, which is no number of JSON")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"holds the number {text[:40]}, which is too large")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > JSON_DIGITS:
+        raise ValueError(f"holds a whole number of {len(text):,} digits, at most {JSON_DIGITS} are read")
+    return int(text)
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested deeper, level by level."""
+    nested = [value]
+    for _ in range(levels):
+        nested = [item for each in nested for item in _items(each) if isinstance(item, (dict, list))]
+    return bool(nested)
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _cell(text: str | None) -> float | str:

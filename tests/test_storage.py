@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 
 import pytest
 import torch
@@ -12,7 +14,16 @@ from torch import nn
 
 from pointae.errors import CheckpointError, StorageError
 from pointae.runs import RunDirectory
-from pointae.storage import digest, read_json, write_atomically, write_json, write_table
+from pointae.storage import (
+    JSON_DEPTH,
+    JSON_VALUES,
+    digest,
+    parse_json,
+    read_json,
+    write_atomically,
+    write_json,
+    write_table,
+)
 from pointae.weights import load_state, load_weights, save_weights, tensor_digest
 
 FAILURES = [(errno.ENOSPC, "No space left on device"), (errno.EACCES, "Permission denied"), (errno.EIO, "error")]
@@ -59,6 +70,60 @@ def test_json_comes_back_and_what_is_no_number_becomes_null(tmp_path):
         path.write_bytes(content)
         with pytest.raises(CheckpointError, match=r"a\.json: is damaged"):
             read_json(path)
+
+
+DEEPEST = b"[" * JSON_DEPTH + b"]" * JSON_DEPTH
+
+
+@pytest.mark.parametrize(
+    "content", [b"3", b'{"a": [1, 2.5, null, true, "\\ud83d\\ude00"]}', b"\xef\xbb\xbf{}", DEEPEST, b"9" * 40]
+)
+def test_what_is_json_is_read_as_python_reads_it(content):
+    assert parse_json(content) == json.loads(content.decode("utf-8-sig")) == parse_json(content.decode("utf-8-sig"))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[%s]" % DEEPEST, "nested deeper than 64 levels"),
+        (b"[" * 200_000, "nested deeper"),
+        (b'{"a":' * 5000 + b"1" + b"}" * 5000, "nested deeper"),
+        (b" " * 32_000_001, "holds 32 MB of JSON, at most 32 are read"),
+        (b"[" + b"1," * JSON_VALUES + b"1]", "values of JSON, at most 1,000,000"),
+        (b'{"a": 1, "b": 2, "a": 3}', "names 'a' twice"),
+        (b"[NaN]", "holds NaN"),
+        (b"-Infinity", "holds -Infinity"),
+        (b"[1e400]", "1e400, which is too large"),
+        (b"1" * 5000, "a whole number of 5,000 digits"),
+        (b'"\\ud800"', "surrogates not allowed"),
+        (b'{"a\\uDfff": 1}', "surrogates not allowed"),
+        (b"\xff", "invalid start byte"),
+        ('{"a": 1}'.encode("utf-16"), "decode"),
+        (b"", "Expecting value"),
+    ],
+    ids=lambda value: str(value[:20]),
+)
+def test_json_beyond_bounds_is_refused_in_a_line(content, told):
+    with pytest.raises(ValueError, match=re.escape(told)) as caught:
+        parse_json(content)
+    assert len(str(caught.value)) < 150
+
+
+def test_undefined_figures_are_taken_on_request():
+    assert str(parse_json("[NaN, Infinity, 1]", undefined=True)) == "[nan, inf, 1]"
+    with pytest.raises(ValueError, match="1e999"):
+        parse_json("1e999", undefined=True)
+
+
+def test_only_regular_files_of_their_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with open(tmp_path / "large", "wb") as file:
+        file.truncate(200_000_000)
+    told = {"pipe": "regular file", "folder": "regular file", "large": "holds 200 MB", "none": "No such file"}
+    for name, words in told.items():
+        with pytest.raises(CheckpointError, match=f"{name}: is damaged: .*{words}"):
+            read_json(tmp_path / name)
 
 
 def test_a_table_has_the_columns_of_all_its_rows(tmp_path):
