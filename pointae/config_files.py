@@ -20,9 +20,12 @@ from pydantic import BaseModel, ValidationError
 
 from pointae.config import Config, SweepSettings
 from pointae.errors import ConfigError
+from pointae.storage import read_bounded
 
 Tree = dict[str, Any]
 _Root = TypeVar("_Root", bound=BaseModel)
+MOST_BYTES = 1_000_000
+"""Of a config; the largest here has two thousand."""
 CHOICES = ("name", "kind")
 """Keys that say which of several models a section is."""
 
@@ -95,7 +98,7 @@ def _layers(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Tree]]:
 
 def _read(path: Path) -> Tree:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, MOST_BYTES).decode("utf-8")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
         hint = f"did you mean '{path.parent / near[0]}'?" if near else "see configs/"

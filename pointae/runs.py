@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae.errors import CheckpointError
-from pointae.storage import read_json, write_atomically, write_json, write_table
+from pointae.storage import read_bounded, read_json, write_atomically, write_json, write_table
 
 FORMAT_VERSION = 1
 LATEST = "latest"
@@ -62,7 +62,7 @@ class RunDirectory:
         """
         path = Path(path)
         if path.is_file() and path.name == LATEST:
-            path = path.parent / path.read_text(encoding="utf-8").strip()
+            path = path.parent / read_bounded(path, 4096).decode("utf-8").strip()
         if not (path / "config.yaml").is_file():
             raise CheckpointError(
                 "is not a run directory: it holds no config.yaml", where=path, fix="train one with tools/train.py"

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from pointae.config import Config
 from pointae.config.base import Count, Fraction, Positive, Settings
 from pointae.errors import CheckpointError, UsageError
-from pointae.storage import digest, write_atomically, write_json
+from pointae.storage import digest, open_regular, write_atomically, write_json
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 """Beside the package: in a clone, and where it was installed."""
@@ -166,7 +166,8 @@ def parse_card(content: str | bytes, where: object) -> Card:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except FileNotFoundError:
         raise CheckpointError("is missing", where=path, fix=RESTORE) from None
     except OSError as error:

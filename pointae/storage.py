@@ -1,4 +1,4 @@
-"""Whole files or none: atomic writing of bytes, JSON and tables, and their digests."""
+"""Files on disk: atomic writing of bytes, JSON and tables; opening what others wrote, regular files within bounds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,75 @@ import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pointae.errors import CheckpointError, StorageError
 
 JSON_BYTES, JSON_VALUES, JSON_DEPTH, JSON_DIGITS = 32_000_000, 1_000_000, 64, 40
 """Most that is read of JSON: bytes, values, levels, and digits of a whole number."""
+IRREGULAR = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+"""What is no regular file."""
+
+
+class UnfitFileError(OSError):
+    """What was to be read is no regular file, or larger than what is read at once; its text says which."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.strerror = what
+
+
+def check_regular(path: str | Path) -> None:
+    """Refuse what is no regular file before anything opens it: a pipe would wait for ever, a device never ends.
+
+    For readers that take a path, as h5py does; others use :func:`open_regular`.
+
+    Raises:
+        UnfitFileError: a pipe, socket, device or folder, or a name that no file can have.
+        OSError: there is none, it may not be looked at, ...
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except ValueError:  # NUL, or half a character
+        raise UnfitFileError("is no name that a file can have") from None
+    if not stat.S_ISREG(mode):
+        raise UnfitFileError(f"is {IRREGULAR.get(stat.S_IFMT(mode), 'of an unknown kind')}, not a regular file")
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading bytes: what every reader opens what it is given with.
+
+    Text is ``io.TextIOWrapper(open_regular(path), encoding="utf-8")``.
+
+    Raises:
+        UnfitFileError: a pipe, socket, device or folder.
+        OSError: there is none, it may not be read, ...
+    """
+    check_regular(path)
+    # Not waiting, should a pipe have taken its place meanwhile; without meaning for regular files.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    return os.fdopen(handle, "rb")
+
+
+def read_bounded(path: str | Path, most: int) -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises:
+        UnfitFileError: it has more, or is no regular file.
+        OSError: it is not there, or cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        raise UnfitFileError(f"holds {max(size, len(content)):,} bytes, at most {most:,} are read")
+    return content
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -104,21 +167,6 @@ def read_json(path: Path) -> Any:
         raise CheckpointError(f"is damaged: {_reason(error)}", where=path) from None
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """The content of a regular file of at most so many bytes.
-
-    Raises:
-        OSError: it is not there, or cannot be read.
-        ValueError: it is a folder, a pipe or a device, or larger.
-    """
-    about = path.stat()
-    if not stat.S_ISREG(about.st_mode):
-        raise ValueError("is not a regular file")
-    if about.st_size > most:
-        raise ValueError(f"holds {about.st_size / 1e6:,.0f} MB, at most {most / 1e6:,.0f} are read")
-    return path.read_bytes()
-
-
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """A CSV with a header; columns are those of all rows, in order of appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
@@ -136,7 +184,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         CheckpointError: not there, or not readable as a CSV.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), newline="", encoding="utf-8") as file:
             return [{name: _cell(text) for name, text in row.items()} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
         raise CheckpointError(f"cannot be read: {error}", where=path) from None
@@ -148,7 +196,7 @@ def checksum(path: Path) -> str:
     for file in [path] if path.is_file() else sorted(path.rglob("*.npy")):
         if file != path:
             digest.update(file.relative_to(path).as_posix().encode())
-        with open(file, "rb") as content:
+        with open_regular(file) as content:
             while part := content.read(1 << 20):
                 digest.update(part)
     return digest.hexdigest()

@@ -120,7 +120,12 @@ def test_only_regular_files_of_their_size_are_read(tmp_path):
     (tmp_path / "folder").mkdir()
     with open(tmp_path / "large", "wb") as file:
         file.truncate(200_000_000)
-    told = {"pipe": "regular file", "folder": "regular file", "large": "holds 200 MB", "none": "No such file"}
+    told = {
+        "pipe": "regular file",
+        "folder": "regular file",
+        "large": "holds 200,000,000 bytes",
+        "none": "No such file",
+    }
     for name, words in told.items():
         with pytest.raises(CheckpointError, match=f"{name}: is damaged: .*{words}"):
             read_json(tmp_path / name)

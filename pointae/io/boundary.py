@@ -5,11 +5,13 @@ Knows no torch: a file is looked at before anything slow is imported.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from pointae.errors import DataError, PointaeError, StorageError
+from pointae.storage import UnfitFileError, open_regular
 
 SIGNATURES = {
     b"\x89HDF\r\n\x1a\n": "HDF5 (.h5)",
@@ -21,6 +23,9 @@ SIGNATURES = {
     b"root": "ROOT",
 }
 """First bytes of files that are often given the wrong ending."""
+
+NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""What the system says of a path that leads to no file."""
 
 FREE_BYTES = 128 << 20
 MAX_RATIO = 100
@@ -41,12 +46,14 @@ def reading(path: Path, title: str) -> Iterator[None]:
         if isinstance(error, DataError) and error.fix is None:
             error.fix = "correct the file and read it again"
         raise error.at(path) from error.__cause__
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise DataError((error.strerror or "no such file").lower(), where=path, fix="check the path") from error
+    except UnfitFileError as error:
+        raise DataError(str(error), where=path, fix="copy what it holds into a file and name that") from error
     except MemoryError as error:
         raise StorageError("does not fit the memory", where=path, fix="read it in blocks of events") from error
     except OSError as error:
         # Libraries report a malformed file as an OSError too, but only the system gives a number.
+        if error.errno in NO_SUCH_FILE:
+            raise DataError((error.strerror or "no such file").lower(), where=path, fix="check the path") from error
         if error.errno is not None:
             raise StorageError(error.strerror or str(error), where=path, fix="check permissions and disk") from error
         raise _unreadable(path, title, error) from error
@@ -76,12 +83,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
-    """Check existence, size and first bytes of a file.
+    """Check existence, kind, size and first bytes of a file.
 
     Raises:
-        DataError: missing, a folder, empty, or begins as another kind of file does.
+        DataError: missing, no regular file, empty, or begins as another kind of file does.
     """
-    with reading(path, title), open(path, "rb") as file:
+    with reading(path, title), open_regular(path) as file:
         start = file.read(8)
         if not start:
             raise DataError("the file is empty (0 bytes)", fix="write or copy it again")
