@@ -14,7 +14,7 @@ import torch
 from pointae.allocator import give_back_freed_memory
 from pointae.config import Config
 from pointae.errors import CheckpointError, PointaeError
-from pointae.geometry import DetectorGeometry, deepclean3d_geometry, geometry_from_dict
+from pointae.geometry import DetectorGeometry, deepclean3d_geometry, differences_of
 from pointae.hits import HitBatch
 from pointae.io import open_writer, output_format, read_blocks
 from pointae.nn.autoencoder import Autoencoder, Prediction
@@ -63,7 +63,7 @@ class Denoiser:
         Raises:
             CheckpointError: weights that are damaged or do not fit their config.
         """
-        geometry = geometry_from_dict(trained.geometry)
+        geometry = trained.geometry
         config, names = trained.config, trained.feature_names
         precision = choose_precision(device, "fp64" if config.train.precision == "fp64" else config.evaluate.precision)
         model = Autoencoder(config.model, geometry, len(names)).to(precision.device, precision.dtype)
@@ -102,12 +102,11 @@ class Denoiser:
                 prediction = self.model(part)
             yield part, prediction
 
-    def bin_width_note(self, hits: HitBatch) -> str | None:
-        """What to warn of when the hits' bins are not as wide as those trained on; ``None`` if equal."""
-        theirs, ours = hits.geometry.bin_widths, self.geometry.bin_widths
-        if all(abs(a - b) <= 1e-6 * b for a, b in zip(theirs, ours, strict=True)):
-            return None
-        return f"bin widths are {_listed(theirs)} here and {_listed(ours)} in the run: it may not know such patterns"
+    def grid_note(self, hits: HitBatch) -> str | None:
+        """What to warn of when the hits' bins are not as wide, or not where, the run's are; ``None`` if equal."""
+        found = differences_of(hits.geometry, self.geometry)
+        told = [f"{what} {here} here and {ours} in the run" for what, here, ours in found]
+        return f"{'; '.join(told)}: it may not know such patterns" if told else None
 
     def _as_trained(self, hits: HitBatch) -> HitBatch:
         shape, expected = hits.geometry.spatial_shape, self.geometry.spatial_shape
@@ -206,7 +205,7 @@ def denoise_file(
             if (hits := coming.result()) is None:
                 break
             coming = reader.submit(next, blocks, None)
-            note = denoiser.bin_width_note(hits)
+            note = denoiser.grid_note(hits)
             if note and note not in report.notes:
                 report.notes.append(note)
             done = denoiser(hits)

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from pointae.config import Config
 from pointae.config.base import Count, Fraction, Positive, Settings
 from pointae.errors import CheckpointError, UsageError
+from pointae.geometry import geometry_from_dict
 from pointae.storage import digest, open_regular, write_atomically, write_json
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
@@ -28,13 +29,21 @@ RESTORE = "restore both files: git checkout -- weights; or make them anew: tools
 
 
 class Grid(Settings):
-    """The detector's grid, as :func:`~pointae.geometry.geometry_to_dict` tells it."""
+    """The detector's grid, as :func:`~pointae.geometry.geometry_to_dict` tells it, or did in version 1."""
 
+    geometry_version: Positive = 1
     detector: str
     spatial_shape: tuple[Positive, Positive, Positive]
     bin_widths: tuple[float, float, float]
     axis_names: tuple[str, str, str]
     axis_units: tuple[str, str, str]
+    axis_starts: tuple[float, float, float] | None = None
+    axis_centres: tuple[list[float] | None, list[float] | None, list[float] | None] | None = None
+
+    @model_validator(mode="after")
+    def _can_be(self) -> Grid:
+        geometry_from_dict(self.model_dump())
+        return self
 
 
 class Card(Settings):

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pointae.errors import CheckpointError, StorageError
+from pointae.errors import CheckpointError, ConfigError, StorageError
 
 JSON_BYTES, JSON_VALUES, JSON_DEPTH, JSON_DIGITS = 32_000_000, 1_000_000, 64, 40
 """Most that is read of JSON: bytes, values, levels, and digits of a whole number."""
@@ -165,6 +165,27 @@ def read_json(path: Path) -> Any:
         return parse_json(read_bounded(path, JSON_BYTES))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"is damaged: {_reason(error)}", where=path) from None
+
+
+def check_version(version: Any, newest: int, name: str = "format_version") -> None:
+    """Refuse what a later pointae wrote: it may say what this one would pass over.
+
+    Args:
+        version: as stored.
+        newest: that this pointae reads.
+        name: of the number.
+
+    Raises:
+        ConfigError: it is later, or no version; the caller says where.
+    """
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        told = f"{version!s:.40}" if isinstance(version, str | float | bool) else "something else"
+        raise ConfigError(f"{name} must be a whole number from 1 on, got {told}")
+    if version > newest:
+        told = str(version) if version < 1 << 64 else "a number"
+        raise ConfigError(
+            f"{name} {told} is later than {newest}, the last that this pointae reads", fix="update pointae"
+        )
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

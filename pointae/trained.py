@@ -10,7 +10,8 @@ from typing import Any
 from pointae import shipped
 from pointae.config import Config
 from pointae.config_files import load_config
-from pointae.errors import CheckpointError, unknown_name
+from pointae.errors import CheckpointError, ConfigError, unknown_name
+from pointae.geometry import DetectorGeometry, geometry_from_dict
 from pointae.runs import LATEST, RunDirectory
 
 
@@ -22,7 +23,7 @@ class Trained:
         source: the run directory, or the shipped files without their endings; for people.
         weights: the ``.safetensors`` file.
         config: of the training.
-        geometry: as :func:`~pointae.geometry.geometry_to_dict` tells it.
+        geometry: the grid.
         feature_names: of the hits trained on.
         threshold: hits that score at least this are kept.
         thresholds: by retention; empty for runs that are older than they are.
@@ -31,7 +32,7 @@ class Trained:
     source: Path
     weights: Path
     config: Config
-    geometry: Mapping[str, Any]
+    geometry: DetectorGeometry
     feature_names: tuple[str, ...]
     threshold: float
     thresholds: Mapping[float, float]
@@ -69,7 +70,7 @@ def _of_run(run: RunDirectory) -> Trained:
         run.path,
         weights,
         config,
-        record["geometry"],
+        _grid(record["geometry"], run.path),
         tuple(record.get("feature_names", ())),
         float(record.get("threshold", 0.5)),
         {float(retention): float(cut) for retention, cut in record.get("thresholds", {}).items()},
@@ -88,8 +89,15 @@ def open_shipped(name: str) -> Trained:
         weights.with_suffix(""),
         weights,
         card.config,
-        card.geometry.model_dump(),
+        _grid(card.geometry.model_dump(), weights),
         tuple(card.feature_names),
         card.thresholds[card.retention],
         card.thresholds,
     )
+
+
+def _grid(stored: Mapping[str, Any], where: Path) -> DetectorGeometry:
+    try:
+        return geometry_from_dict(stored)
+    except ConfigError as error:
+        raise CheckpointError(f"its grid: {error.what}", where=where, fix=error.fix) from None

@@ -18,6 +18,7 @@ from pointae.data.events import read_source_files
 from pointae.data.robots import read_robots
 from pointae.degrade import degrade
 from pointae.errors import ConfigError
+from pointae.geometry import geometry_to_dict
 from pointae.hits import HitBatch
 from pointae.io import open_writer
 from pointae.io.summary import Summary
@@ -69,14 +70,22 @@ def write_dataset(
     }
     summary = Summary()
     clean, events = _clean_events(settings, events, seed)
-    with open_writer(path, {"generator": recipe}, geometry=clean(torch.arange(0)).geometry) as writer:
+    geometry = clean(torch.arange(0)).geometry
+    with open_writer(path, {"generator": recipe}, geometry=geometry) as writer:
         for first in range(0, max(events, 1), BLOCK):
             numbers = torch.arange(first, min(first + BLOCK, events))
             hits = _seen(clean(numbers), settings.degradation, seed, numbers, view)
             writer.append(hits)
             summary.add(hits)
             advance(hits.batch_size, "")
-    manifest = {"file": path.name, "sha256": checksum(path), **recipe, **summary.as_dict(), "versions": _versions()}
+    manifest = {
+        "file": path.name,
+        "sha256": checksum(path),
+        **recipe,
+        **summary.as_dict(),
+        "geometry": geometry_to_dict(geometry),
+        "versions": _versions(),
+    }
     if writer.report.losses:
         manifest["not_in_the_file"] = writer.report.losses
     write_json(path.with_name(f"{path.name}.json"), manifest)

@@ -230,7 +230,11 @@ def _is_robot_table(path: Path, geometry: DetectorGeometry | None) -> bool:
 
 
 def _is_robots(geometry: DetectorGeometry | None) -> bool:
-    return geometry is not None and geometry.name == "robots"
+    if geometry is None or geometry.name != ROBOTS:
+        return False
+    from pointae.geometry import robot_geometry
+
+    return geometry == robot_geometry()
 
 
 def _assembler(settings: ReadOptions) -> Any:

@@ -12,11 +12,14 @@ from pointae.errors import ConfigError, DataError
 from pointae.geometry import DetectorGeometry, geometry_from_dict, geometry_to_dict
 from pointae.hits import PER_HIT, HitBatch
 from pointae.io.assembly import Array
+from pointae.storage import check_version
 
 FORMAT = "pointae-hits"
 FORMAT_VERSION = 1
 REQUIRED = ("coords", "offsets")
 OPTIONAL = ("features", *PER_HIT, "event_id", "event_time_ns")
+JSON_BEGINS = ("{", "[", '"')
+"""How text begins that is JSON in an attribute of HDF5."""
 PER_EVENT = ("event_id", "event_time_ns")
 
 
@@ -32,14 +35,15 @@ def stated_geometry(attributes: Mapping[str, Any]) -> DetectorGeometry | None:
     """The grid that attributes describe, ``None`` where they are silent.
 
     Raises:
-        DataError: they describe none that can be.
+        DataError: they describe none that can be, or are of a later version.
     """
-    if "spatial_shape" not in attributes:
-        return None
     try:
-        return geometry_from_dict(attributes)
-    except (ConfigError, TypeError, ValueError) as error:
-        raise DataError(f"attributes describe no grid: {error}", fix="spatial_shape is [X, Y, T]") from error
+        if attributes.get("format") == FORMAT:
+            check_version(attributes.get("format_version", 1), FORMAT_VERSION)
+        return geometry_from_dict(attributes) if "spatial_shape" in attributes else None
+    except ConfigError as error:
+        fix = error.fix or "spatial_shape is [X, Y, T]"
+        raise DataError(f"attributes describe no grid: {error.what}", fix=fix) from error
 
 
 def feature_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:
@@ -82,13 +86,23 @@ def arrays_of(hits: HitBatch) -> dict[str, Array]:
 
 
 def to_text(value: Any) -> Any:
-    """An attribute as HDF5 can hold it: what is not a number, string or flat list becomes JSON."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    kinds = {type(item) for item in value} if isinstance(value, list | tuple) else set()
-    if len(kinds) == 1 and kinds <= {str, int, float, bool}:
-        return list(value)
+    """An attribute as HDF5 can hold it: what is not a number, plain text or a flat list of these becomes JSON."""
+    items = value if isinstance(value, list | tuple) else [value]
+    kinds = {type(item) for item in items}
+    if len(kinds) == 1 and kinds <= {str, int, float, bool} and all(map(_is_plain, items)):
+        return list(value) if isinstance(value, list | tuple) else value
     return json.dumps(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether HDF5 gives a number or text back as it was: without NUL and half characters, not looking like JSON."""
+    if isinstance(value, str):
+        return not (value[:1] in JSON_BEGINS or value == "null" or "\0" in value or any(map(_is_half, value)))
+    return not isinstance(value, int) or value.bit_length() < 64
+
+
+def _is_half(character: str) -> bool:
+    return "\ud800" <= character <= "\udfff"
 
 
 def from_text(value: Any) -> Any:
@@ -99,7 +113,7 @@ def from_text(value: Any) -> Any:
         value = value.tolist()
         if isinstance(value, list):
             value = [item.decode() if isinstance(item, bytes) else item for item in value]
-    if isinstance(value, str) and (value[:1] in ("{", "[") or value == "null"):
+    if isinstance(value, str) and (value[:1] in JSON_BEGINS or value == "null"):
         try:
             return json.loads(value)
         except ValueError:

@@ -12,7 +12,7 @@ from pointae import __version__
 from pointae.config import Config
 from pointae.data.events import SPLITS, EventData, StoredEvents
 from pointae.errors import CheckpointError
-from pointae.geometry import geometry_to_dict
+from pointae.geometry import geometry_from_dict, geometry_to_dict
 from pointae.precision import Precision
 from pointae.runs import RunDirectory
 from pointae.terminal import errors
@@ -79,7 +79,9 @@ def check_agreement(checkpoint: Checkpoint, origin: Mapping[str, Any], run: RunD
         for key, line in settings.items()
         if not key.startswith(free)
     ]
-    refused += [f"data: {line}" for line in _differences(then["data"], now["data"]).values()]
+    # The same of grids: a checkpoint that is older than a field of theirs does not differ by it.
+    grid = geometry_to_dict(geometry_from_dict(then["data"]["grid"]))
+    refused += [f"data: {line}" for line in _differences({**then["data"], "grid": grid}, now["data"]).values()]
     if refused and not force:
         raise CheckpointError(
             f"was trained with other settings or data: {'; '.join(refused)}",

@@ -9,6 +9,7 @@ from typing import Any
 from pointae import shipped
 from pointae.config import Config, FileSource, RobotSource, TorchSource
 from pointae.errors import CheckpointError
+from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.runs import RunDirectory
 from pointae.trained import open_shipped, open_trained
@@ -65,7 +66,7 @@ def ship_run(
         "figures": dict(figures or {}),
         "retention": config.evaluate.retention,
         "thresholds": trained.thresholds,
-        "geometry": trained.geometry,
+        "geometry": geometry_to_dict(trained.geometry),
         "feature_names": trained.feature_names,
         "config": config.model_dump(mode="json"),
     }

@@ -7,15 +7,20 @@ axes (the TORCH columns have a gap every eight) cost nothing extra.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+import operator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from pointae.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:  # loaded where tensors come in: settings check a grid without it
+    from torch import Tensor
+
+MAX_BINS = 1 << 31
+"""Of an axis: bin numbers are int32, from 0."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,31 @@ class Axis:
     centres: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.bins < 1 or not self.width > 0:
-            raise ConfigError(f"axis '{self.name}' needs bins and a width, got {self.bins} of {self.width}")
+        for name in ("width", "start"):
+            object.__setattr__(self, name, self._number(getattr(self, name), name))
+        try:
+            bins = 0 if isinstance(self.bins, bool) else operator.index(self.bins)
+        except TypeError:
+            bins = 0
+        object.__setattr__(self, "bins", bins or self.bins)
+        if not 1 <= bins <= MAX_BINS or not 0 < self.width < math.inf:
+            raise ConfigError(f"axis '{self.name}' needs bins and a width, got {self.bins!s:.40} of {self.width}")
         if self.centres is not None:
-            ascending = all(a < b for a, b in zip(self.centres, self.centres[1:], strict=False))
-            if len(self.centres) != self.bins or not ascending:
-                raise ConfigError(f"axis '{self.name}' needs {self.bins} ascending bin centres")
+            centres = tuple(self._number(centre, "centre") for centre in self.centres)
+            object.__setattr__(self, "centres", centres)
+            ascending = all(a < b for a, b in itertools.pairwise(centres))
+            if len(centres) != bins or not ascending or not all(map(math.isfinite, centres)):
+                raise ConfigError(f"axis '{self.name}' needs {bins} ascending bin centres")
+        if not -math.inf < self.low < self.high < math.inf or not math.isfinite(self.start):
+            raise ConfigError(f"axis '{self.name}' cannot run from {self.low} to {self.high}")
+
+    def _number(self, value: Any, what: str) -> float:
+        try:
+            if not isinstance(value, bool | str):
+                return float(value)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise ConfigError(f"axis '{self.name}' needs a number as {what}, got {value!s:.40}")
 
     @property
     def label(self) -> str:
@@ -70,6 +94,8 @@ class Axis:
 
     def bins_of(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """Bin numbers (int32, clamped to the axis) of values, and whether each lies between the outer edges."""
+        import torch
+
         value = value.double()
         inside = (value >= self.low) & (value < self.high)
         if self._table is None:
@@ -82,6 +108,8 @@ class Axis:
 
     @cached_property
     def _table(self) -> Tensor | None:
+        import torch
+
         return None if self.centres is None else torch.tensor(self.centres, dtype=torch.float64)
 
 
@@ -128,6 +156,8 @@ class DetectorGeometry:
         Returns:
             (N, 3) float32, in the axes' units (mm, mm, ns for a TORCH detector).
         """
+        import torch
+
         columns = [axis.centres_of(coords[:, i]).float() for i, axis in enumerate(self.axes)]
         return torch.stack(columns, dim=1)
 
@@ -143,6 +173,8 @@ class DetectorGeometry:
             coords: (N, 3) int32, clamped to the grid.
             inside: (N, 3) bool, whether the position is within the axis' outer edges.
         """
+        import torch
+
         columns, inside = zip(*(axis.bins_of(pos[:, i]) for i, axis in enumerate(self.axes)), strict=True)
         return torch.stack(columns, dim=1), torch.stack(inside, dim=1)
 
@@ -158,6 +190,8 @@ class DetectorGeometry:
 
     @cached_property
     def _frame(self) -> tuple[Tensor, Tensor]:
+        import torch
+
         edges = torch.tensor([[axis.low, axis.high] for axis in self.axes], dtype=torch.float64)
         return edges.mean(1), (edges[:, 1] - edges[:, 0]) / 2
 
@@ -186,90 +220,3 @@ def even_geometry(
         for axis, unit, width, bins in zip(axis_names, axis_units, bin_widths, spatial_shape, strict=True)
     ]
     return DetectorGeometry(name, *axes)
-
-
-def torch_geometry() -> DetectorGeometry:
-    """One module of the LHCb TORCH detector: 88 columns, 128 effective rows, 25 ns in 25 ps bins.
-
-    Eleven photon detectors of 60 mm pitch and 53 mm active width side by side, 8 columns each;
-    rows are mm in the focal plane (3.16 mrad a row). Sources: docs/detector.md.
-    """
-    column, pitch, active, plate = 53.0 / 8, 60.0, 53.0, 660.0
-    centres = tuple(
-        tube * pitch + (pitch - active) / 2 + (i + 0.5) * column - plate / 2 for tube in range(11) for i in range(8)
-    )
-    return DetectorGeometry(
-        "torch",
-        Axis("x", "mm", column, 88, centres=centres),
-        Axis("y (focal plane)", "mm", 53.0 / 128, 128, start=-26.5),
-        Axis("time of flight", "ns", 0.025, 1000, start=34.0),
-    )
-
-
-def deepclean3d_geometry() -> DetectorGeometry:
-    """The grid of DeepClean3D's files: 88 px over 800 mm, 128 px over 1500 mm, 1000 steps over 1000 ns."""
-    shape, widths = (88, 128, 1000), (800 / 88, 1500 / 128, 1.0)
-    return even_geometry(shape, widths, axis_units=("mm", "mm", "ns"), name="deepclean3d")
-
-
-TIMEPIX3_STEP_NS = 25.0 / 16
-"""Finest time step of a Timepix3 chip: 1/16 of its 40 MHz clock."""
-
-
-def timepix3_geometry(window_ns: float = 20e6, shape: tuple[int, int] = (256, 256)) -> DetectorGeometry:
-    """Timepix3: 55 um pixels, 256 x 256 a chip, time in steps of 1.5625 ns since the event's start."""
-    return DetectorGeometry(
-        "timepix3",
-        Axis("x", "mm", 0.055, shape[0]),
-        Axis("y", "mm", 0.055, shape[1]),
-        Axis("time of arrival", "ns", TIMEPIX3_STEP_NS, max(1, round(window_ns / TIMEPIX3_STEP_NS))),
-    )
-
-
-def robot_geometry() -> DetectorGeometry:
-    """The grid that robots are built on: 11 x 11 x 11 cells (:mod:`pointae.robots`)."""
-    return even_geometry((11, 11, 11), axis_names=("x", "y", "z"), axis_units=("cell",) * 3, name="robots")
-
-
-GEOMETRIES = {
-    "torch": torch_geometry,
-    "deepclean3d": deepclean3d_geometry,
-    "timepix3": timepix3_geometry,
-    "robots": robot_geometry,
-}
-"""Detectors known by name."""
-
-
-def geometry_to_dict(geometry: DetectorGeometry) -> dict[str, Any]:
-    """What a file or a run keeps of a geometry; :func:`geometry_from_dict` reads it back."""
-    return {
-        "detector": geometry.name,
-        "spatial_shape": list(geometry.spatial_shape),
-        "bin_widths": list(geometry.bin_widths),
-        "axis_names": [axis.name for axis in geometry.axes],
-        "axis_units": [axis.unit for axis in geometry.axes],
-    }
-
-
-def geometry_from_dict(stored: Mapping[str, Any]) -> DetectorGeometry:
-    """The geometry that a file describes.
-
-    A known detector whose shape and bin widths agree is taken whole, with its gaps and starts;
-    anything else becomes evenly pitched axes that start at 0.
-
-    Raises:
-        ConfigError: no usable ``spatial_shape``.
-    """
-    shape = tuple(int(bins) for bins in stored.get("spatial_shape", ()))
-    if len(shape) != 3 or min(shape) < 1:
-        raise ConfigError(f"spatial_shape must be three positive numbers, got {stored.get('spatial_shape')}")
-    widths = tuple(float(width) for width in stored.get("bin_widths", (1.0, 1.0, 1.0)))
-    name = str(stored.get("detector", "grid"))
-    if name in GEOMETRIES:
-        known = GEOMETRIES[name]()
-        same_widths = all(abs(a - b) <= 1e-6 * abs(b) for a, b in zip(widths, known.bin_widths, strict=True))
-        if known.spatial_shape == shape and ("bin_widths" not in stored or same_widths):
-            return known
-    names = tuple(str(axis) for axis in stored.get("axis_names", ("x", "y", "time of flight")))
-    units = tuple(str(unit) for unit in stored.get("axis_units", ("pixel", "pixel", "bin")))
-    return even_geometry(shape, widths, names, units, name=name)  # type: ignore[arg-type]
