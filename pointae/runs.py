@@ -14,11 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointae.errors import CheckpointError
-from pointae.storage import read_bounded, read_json, write_atomically, write_json, write_table
+from pointae.config import Config
+from pointae.config_files import load_config
+from pointae.errors import CheckpointError, ConfigError
+from pointae.record import RECORD, RunRecord
+from pointae.storage import JSON_BYTES, digest, read_bounded, read_kept, write_atomically, write_json, write_table
 
-FORMAT_VERSION = 1
 LATEST = "latest"
+CONFIG_BYTES = 1_000_000
+"""A config of a run is at most as large."""
 
 
 class RunDirectory:
@@ -58,16 +62,18 @@ class RunDirectory:
         """An existing run; ``runs/latest`` leads to the newest.
 
         Raises:
-            CheckpointError: no such run.
+            CheckpointError: no such run, or its record is damaged.
         """
         path = Path(path)
         if path.is_file() and path.name == LATEST:
-            path = path.parent / read_bounded(path, 4096).decode("utf-8").strip()
+            path = path.parent / _named_in(path)
         if not (path / "config.yaml").is_file():
             raise CheckpointError(
                 "is not a run directory: it holds no config.yaml", where=path, fix="train one with tools/train.py"
             )
-        return cls(path)
+        run = cls(path)
+        _ = run.record  # whoever opens a run is told at once that it is damaged
+        return run
 
     @property
     def name(self) -> str:
@@ -83,17 +89,63 @@ class RunDirectory:
 
     def write_config(self, text: str) -> None:
         """Keep the resolved config."""
-        write_atomically(self.config_path, text.encode())
+        content = text.encode()
+        before = [digest(self._config_content())] if self.config_path.is_file() else []
+        # The record knows both while one replaces the other: a kill may come in between.
+        self.update_record(config_sha256=[*before, digest(content)])
+        write_atomically(self.config_path, content)
+        self.update_record(config_sha256=[digest(content)])
+
+    def config(self, overrides: Sequence[str] = ()) -> Config:
+        """The config that the run was trained with.
+
+        Args:
+            overrides: ``key=value``, for a training that goes on.
+
+        Raises:
+            CheckpointError: it was changed since, or is not a config of this version.
+            ConfigError: an override is wrong.
+        """
+        self._config_content()
+        try:
+            config = load_config(self.config_path)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"is not a config of this version of pointae: {error.what}",
+                where=self.config_path,
+                fix="use the version that trained the run, or train it anew",
+            ) from None
+        return load_config(self.config_path, overrides) if overrides else config
+
+    def _config_content(self) -> bytes:
+        content = read_kept(self.config_path, CONFIG_BYTES, RECORD.fix)
+        known = self.record.config_sha256
+        if known and digest(content) not in known:
+            raise CheckpointError(
+                "was changed after it was written: its SHA-256 is not the one in run.json",
+                where=self.config_path,
+                fix="restore it; settings change by key=value behind tools/train.py --resume",
+            )
+        return content
 
     @property
-    def record(self) -> dict[str, Any]:
-        """What ``run.json`` holds; empty before it is written."""
-        return read_json(self.path / "run.json") if (self.path / "run.json").is_file() else {}
+    def record_path(self) -> Path:
+        """What happened, as JSON."""
+        return self.path / "run.json"
+
+    @property
+    def record(self) -> RunRecord:
+        """What ``run.json`` tells.
+
+        Raises:
+            CheckpointError: it is missing, damaged, or of a later version.
+        """
+        return RECORD.parse(read_kept(self.record_path, JSON_BYTES, RECORD.fix), self.record_path)
 
     def update_record(self, **entries: Any) -> None:
         """Add to ``run.json``: versions, counts, threshold, figures."""
-        content = {"format": "pointae-run", "format_version": FORMAT_VERSION, **self.record, **entries}
-        write_json(self.path / "run.json", content)
+        known = self.record.model_dump(mode="json", exclude_unset=True) if self.record_path.exists() else {}
+        write_json(self.record_path, RECORD.written({**known, **entries}))
 
     # ---- metrics and log -------------------------------------------------------------------------
 
@@ -213,3 +265,16 @@ class RunDirectory:
     def latent(self) -> Path:
         """Folder of what is told of the latent space."""
         return self.path / "latent"
+
+
+def _named_in(latest: Path) -> str:
+    """The name of a run in the same folder that a file ``latest`` holds."""
+    try:
+        name = read_bounded(latest, 1000).decode().strip()
+    except (OSError, ValueError):
+        name = ""
+    if not name or name in (".", "..") or not name.isprintable() or re.search(r"[/\\:]", name) or len(name) > 255:
+        raise CheckpointError(
+            "does not name a run of its folder", where=latest, fix=f"name the run itself: {latest.parent / 'NAME'}"
+        )
+    return name

@@ -6,56 +6,38 @@ No other module knows where they lie.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pointae.config import Config
 from pointae.config.base import Count, Fraction, Positive, Settings
+from pointae.documents import Document
 from pointae.errors import CheckpointError, UsageError
-from pointae.geometry import geometry_from_dict
-from pointae.storage import digest, open_regular, write_atomically, write_json
+from pointae.record import Grid, Sha256
+from pointae.storage import JSON_BYTES, digest, read_kept, to_json, write_atomically, write_json
 
 FOLDER = Path(__file__).resolve().parents[1] / "weights"
 """Beside the package: in a clone, and where it was installed."""
-FORMAT = "pointae-card"
-FORMAT_VERSION = 1
+SHIPPED_BYTES = 1_000_000_000
+"""Weights that are shipped are at most as large."""
 NAME = r"^[a-z0-9][a-z0-9_-]*$"
 RESTORE = "restore both files: git checkout -- weights; or make them anew: tools/ship.py"
-
-
-class Grid(Settings):
-    """The detector's grid, as :func:`~pointae.geometry.geometry_to_dict` tells it, or did in version 1."""
-
-    geometry_version: Positive = 1
-    detector: str
-    spatial_shape: tuple[Positive, Positive, Positive]
-    bin_widths: tuple[float, float, float]
-    axis_names: tuple[str, str, str]
-    axis_units: tuple[str, str, str]
-    axis_starts: tuple[float, float, float] | None = None
-    axis_centres: tuple[list[float] | None, list[float] | None, list[float] | None] | None = None
-
-    @model_validator(mode="after")
-    def _can_be(self) -> Grid:
-        geometry_from_dict(self.model_dump())
-        return self
 
 
 class Card(Settings):
     """What shipped weights are. Every field is required; fields of ``config`` that are newer have their default."""
 
     format: Literal["pointae-card"]
-    format_version: Literal[1]
+    format_version: Annotated[int, Field(ge=1)]
     name: Annotated[str, Field(pattern=NAME)]
     description: Annotated[str, Field(pattern=r"^[^\n]+$")]
     """One line."""
     licence: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
     """Of the ``.safetensors`` file."""
     parameters: Positive
     training_command: str
@@ -73,12 +55,24 @@ class Card(Settings):
     geometry: Grid
     feature_names: list[str]
     config: Config
+    seal: Sha256 | None = None
+    """Of what decides beside the tensors; missing in cards of version 1."""
 
     @model_validator(mode="after")
     def _has_its_threshold(self) -> Card:
         if self.retention not in self.thresholds:
             raise ValueError(f"thresholds hold none for the retention of {self.retention:g}")
         return self
+
+
+CARD = Document(
+    "a card of weights",
+    Card,
+    "pointae-card",
+    2,
+    ("config", "geometry", "feature_names", "retention", "thresholds"),
+    RESTORE,
+)
 
 
 def check_name(name: str) -> None:
@@ -113,10 +107,10 @@ def read_shipped(name: str) -> Card:
         CheckpointError: a file is missing, the card is not one, or the checksum is another.
     """
     path = card_path(name)
-    card = parse_card(_read(path), path)
+    card = CARD.parse(read_kept(path, JSON_BYTES, RESTORE), path)
     if card.name != name:
         raise CheckpointError(f"is the card of '{card.name}'", where=path, fix=RESTORE)
-    found = digest(_read(weights_path(name)))
+    found = digest(read_kept(weights_path(name), SHIPPED_BYTES, RESTORE))
     if found != card.sha256:
         raise CheckpointError(
             f"is not the file that its card is of: its SHA-256 is {found[:12]}..., the card says {card.sha256[:12]}...",
@@ -130,54 +124,21 @@ def write_shipped(facts: Mapping[str, Any], tensors: bytes) -> Card:
     """Ship weights: the file, then its card; a name is known only once both are whole.
 
     Args:
-        facts: the fields of :class:`Card` but for format and checksum, JSON-able.
+        facts: the fields of :class:`Card` but for format, checksum and seal, JSON-able.
         tensors: content of the ``.safetensors`` file.
 
     Raises:
         CheckpointError: the facts make no card; nothing was written.
         StorageError: a file could not be written.
     """
-    told = {"format": FORMAT, "format_version": FORMAT_VERSION, **facts, "sha256": digest(tensors)}
-    card = parse_card(json.dumps(told), "the card to be written")
+    told = CARD.written({**facts, "sha256": digest(tensors)})
+    card = Card.model_validate_json(to_json(told))
     FOLDER.mkdir(exist_ok=True)
     write_atomically(weights_path(card.name), tensors)
-    write_json(card_path(card.name), card.model_dump(mode="json"))
+    write_json(card_path(card.name), told)
     return card
 
 
 def shipped_bytes() -> int:
     """Size of all shipped weights and cards together."""
     return sum(path.stat().st_size for path in FOLDER.iterdir()) if FOLDER.is_dir() else 0
-
-
-def parse_card(content: str | bytes, where: object) -> Card:
-    """A card from JSON.
-
-    Raises:
-        CheckpointError: names the first field that is missing, unknown or wrong.
-    """
-    try:
-        return Card.model_validate_json(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-    field = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        what = f"lacks the field '{field}'"
-    elif problem["type"] == "extra_forbidden":
-        what = f"has an unknown field '{field}'"
-    elif problem["type"] == "json_invalid":
-        what = f"is not JSON: {problem['msg']}"
-    else:
-        message = problem["msg"].removeprefix("Value error, ")
-        what = f"{message}" if not field else f"'{field}': {message}, got {problem['input']!r}"
-    raise CheckpointError(f"is not a card of weights: {what}"[:400], where=where, fix=RESTORE)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open_regular(path) as file:
-            return file.read()
-    except FileNotFoundError:
-        raise CheckpointError("is missing", where=path, fix=RESTORE) from None
-    except OSError as error:
-        raise CheckpointError(f"cannot be read: {error.strerror}", where=path) from None

@@ -116,8 +116,13 @@ def sync(path: Path) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """JSON with sorted digits left as they are; nan and infinity become null."""
-    write_atomically(path, (json.dumps(_finite(content), indent=2) + "\n").encode())
+    """Write what :func:`to_json` makes."""
+    write_atomically(path, to_json(content).encode())
+
+
+def to_json(content: Any) -> str:
+    """JSON to be kept: nan and infinity become null, keys strings."""
+    return json.dumps(_finite(content), indent=2) + "\n"
 
 
 def parse_json(content: bytes | str, undefined: bool = False) -> Any:
@@ -186,6 +191,25 @@ def check_version(version: Any, newest: int, name: str = "format_version") -> No
         raise ConfigError(
             f"{name} {told} is later than {newest}, the last that this pointae reads", fix="update pointae"
         )
+
+
+def read_kept(path: Path, most: int, fix: str | None = None) -> bytes:
+    """The content of a file of a run or of shipped weights, as :func:`read_bounded` reads it.
+
+    Args:
+        path: of the file.
+        most: bytes.
+        fix: what to do where it cannot be read.
+
+    Raises:
+        CheckpointError: it is missing, is no regular file, is larger or cannot be read.
+    """
+    try:
+        return read_bounded(path, most)
+    except FileNotFoundError:
+        raise CheckpointError("is missing", where=path, fix=fix) from None
+    except OSError as error:
+        raise CheckpointError(f"cannot be read: {_reason(error)}", where=path, fix=fix) from None
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

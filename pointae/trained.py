@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pointae import shipped
 from pointae.config import Config
-from pointae.config_files import load_config
-from pointae.errors import CheckpointError, ConfigError, unknown_name
-from pointae.geometry import DetectorGeometry, geometry_from_dict
+from pointae.errors import CheckpointError, unknown_name
+from pointae.geometry import DetectorGeometry
+from pointae.record import RECORD
 from pointae.runs import LATEST, RunDirectory
 
 
@@ -61,20 +60,29 @@ def open_trained(name_or_path: str | Path) -> Trained:
 
 
 def _of_run(run: RunDirectory) -> Trained:
-    weights = run.weights()
-    config = load_config(run.config_path)
     record = run.record
-    if "geometry" not in record:
-        raise CheckpointError("run.json does not say which grid the run was trained on", where=run.path)
+    weights = run.weights()
     return Trained(
         run.path,
         weights,
-        config,
-        _grid(record["geometry"], run.path),
-        tuple(record.get("feature_names", ())),
-        float(record.get("threshold", 0.5)),
-        {float(retention): float(cut) for retention, cut in record.get("thresholds", {}).items()},
+        run.config(),
+        grid_of(run),
+        tuple(record.feature_names),
+        0.5 if record.threshold is None else record.threshold,
+        record.thresholds,
     )
+
+
+def grid_of(run: RunDirectory) -> DetectorGeometry:
+    """The grid that a run was trained on.
+
+    Raises:
+        CheckpointError: its record does not say.
+    """
+    grid = run.record.geometry
+    if grid is None:
+        raise CheckpointError("does not say which grid the run was trained on", where=run.record_path, fix=RECORD.fix)
+    return grid.geometry()
 
 
 def open_shipped(name: str) -> Trained:
@@ -89,15 +97,8 @@ def open_shipped(name: str) -> Trained:
         weights.with_suffix(""),
         weights,
         card.config,
-        _grid(card.geometry.model_dump(), weights),
+        card.geometry.geometry(),
         tuple(card.feature_names),
         card.thresholds[card.retention],
         card.thresholds,
     )
-
-
-def _grid(stored: Mapping[str, Any], where: Path) -> DetectorGeometry:
-    try:
-        return geometry_from_dict(stored)
-    except ConfigError as error:
-        raise CheckpointError(f"its grid: {error.what}", where=where, fix=error.fix) from None

@@ -81,7 +81,7 @@ def test_a_run_keeps_the_best_by_both(run):
     with run.metrics_path.open() as file:
         rows = [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
     f1, losses = [row["category_f1"] for row in rows], [row["validation_loss"] for row in rows]
-    assert load_state(run.weights("best"))[1]["epoch"] == f1.index(max(f1)) + 1 == run.record["best_epoch"]
+    assert load_state(run.weights("best"))[1]["epoch"] == f1.index(max(f1)) + 1 == run.record.best_epoch
     assert load_state(run.weights("best_loss"))[1]["epoch"] == losses.index(min(losses)) + 1
     history = History.of(load_checkpoint(run), "f1")
     assert history.bests["loss"].value == min(losses)

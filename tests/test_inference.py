@@ -43,7 +43,7 @@ def test_denoising_keeps_every_hit_and_its_place(run, hits):
     clean = denoise(hits, run.path)
     assert torch.equal(clean.coords, hits.coords)
     assert torch.equal(clean.offsets, hits.offsets)
-    assert torch.equal(clean.kept, clean.score >= run.record["threshold"])
+    assert torch.equal(clean.kept, clean.score >= run.record.threshold)
 
 
 def test_groups_of_events_do_not_change_the_scores(run, hits):

@@ -331,7 +331,7 @@ def test_runs_are_ranked_and_told_on_one_page(judged, tmp_path, capsys):
     epochs = read_table(second.metrics_path)
     best = min(epochs, key=lambda row: row["validation_loss"])
     assert rows[1]["validation noise_removed_at_97"] == best["noise_removed_at_97"]
-    assert rows[1]["parameters"] == second.record["parameters"]
+    assert rows[1]["parameters"] == second.record.parameters
     titles = [scene["title"] for scene in scenes_in(page)]
     assert sum(title.startswith("first: ") for title in titles) == 9
     assert sum(title.startswith("second: event") for title in titles) == 4

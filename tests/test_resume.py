@@ -26,6 +26,7 @@ from pointae.config_files import load_config
 from pointae.errors import CheckpointError, StorageError
 from pointae.io import write_hits
 from pointae.precision import Precision
+from pointae.record import Resumed
 from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.terminal import Terminated
@@ -78,7 +79,7 @@ def assert_same(run: RunDirectory, other: RunDirectory) -> None:
     assert run.outputs_path.read_bytes() == other.outputs_path.read_bytes()
     assert tensor_digest(load_checkpoint(run).tensors) == tensor_digest(load_checkpoint(other).tensors)
     for name in ("status", "threshold", "best_epoch", "epochs", "parameters"):
-        assert run.record[name] == other.record[name]
+        assert getattr(run.record, name) == getattr(other.record, name)
     assert [path.name for path in run.path.rglob(".*")] == []  # nothing half-written is left
 
 
@@ -109,11 +110,11 @@ def stopped_run(folder: Path, epoch: int = 2, config=None) -> RunDirectory:
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, variant):
     config = config_of(variant)
     stopped = stopped_run(tmp_path / "stopped", 2, config)
-    assert stopped.record["status"] == "interrupted"
+    assert stopped.record.status == "interrupted"
     torch.manual_seed(99)  # nothing may depend on what this process drew before
     resumed = resume_run(stopped.path)
     assert_same(resumed, train_run(config, tmp_path / "whole"))
-    assert resumed.record["resumed"] == [{"epoch": 2, "forced": []}]
+    assert resumed.record.resumed == [Resumed(epoch=2, forced=[])]
 
 
 def test_the_loss_scaler_and_its_skips_go_on(tmp_path, monkeypatch):
@@ -148,7 +149,7 @@ def test_a_run_taken_back_to_an_epoch_goes_on_as_it_did(tmp_path, whole):
     resume_run(run.path, epoch=2)
     assert_same(run, whole)
     assert [row["epoch"] for row in rows_of(run)] == ["1", "2", "3", "4"]
-    assert run.record["resumed"][-1]["epoch"] == 2
+    assert run.record.resumed[-1].epoch == 2
 
 
 def test_what_was_after_the_epoch_is_given_up_only_when_the_run_goes_on(tmp_path, whole):
@@ -305,7 +306,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, whole, cap
     told = " ".join(capsys.readouterr().err.split())
     assert "epoch-0003.safetensors" in told
     assert "falling back" in told
-    assert resumed.record["resumed"][0]["epoch"] == 2
+    assert resumed.record.resumed[0].epoch == 2
     assert_same(resumed, whole)
 
 
@@ -363,7 +364,7 @@ def test_other_settings_are_refused_by_name(tmp_path, override, told):
     assert caught.value.exit_code == 4
     assert run.config_path.read_bytes() == before
     resume_run(run.path, [override], force=True)
-    assert re.search(told, "; ".join(run.record["resumed"][0]["forced"]))
+    assert re.search(told, "; ".join(run.record.resumed[0].forced))
 
 
 def test_forced_epochs_end_the_schedule_where_they_say(tmp_path):
@@ -392,7 +393,7 @@ def test_files_that_changed_are_refused(tmp_path):
 def test_settings_of_afterwards_may_change(tmp_path, whole):
     run = resume_run(stopped_run(tmp_path).path, ["evaluate.retention=0.9"])
     assert run.weights("last").read_bytes() == whole.weights("last").read_bytes()
-    assert run.record["retention"] == 0.9
+    assert run.record.retention == 0.9
 
 
 # ---- asked to stop or to wait --------------------------------------------------------------------------
@@ -449,7 +450,7 @@ def test_a_paused_run_ends_the_same_and_counts_no_seconds_for_it(tmp_path, whole
 
     begin = time.perf_counter()
     run = train_run(config_of(), tmp_path, at_epoch(2, wait_a_second))
-    assert run.record["seconds"] + 1.0 <= time.perf_counter() - begin
+    assert run.record.seconds + 1.0 <= time.perf_counter() - begin
     assert_same(run, whole)
 
 

@@ -279,10 +279,14 @@ def test_a_run_without_weights_or_predictions_says_what_makes_them(tmp_path):
 
 def test_the_record_grows_and_metrics_are_rewritten_whole(tmp_path):
     run = RunDirectory.create(tmp_path, "a")
-    assert run.record == {}
-    run.update_record(epochs=1, threshold=0.5)
+    with pytest.raises(CheckpointError, match=r"run\.json: is missing"):
+        _ = run.record
+    run.update_record(epochs=1, threshold=0.5, mine={"a": [1]})
     run.update_record(epochs=2)
-    assert run.record == {"format": "pointae-run", "format_version": 1, "epochs": 2, "threshold": 0.5}
+    told = read_json(run.record_path)
+    assert (told.pop("format"), told.pop("format_version"), len(told.pop("seal"))) == ("pointae-run", 2, 64)
+    assert told == {"epochs": 2, "threshold": 0.5, "mine": {"a": [1]}}
+    assert (run.record.epochs, run.record.threshold, run.record.geometry) == (2, 0.5, None)
     for rows in ([{"epoch": 1}], [{"epoch": 1}, {"epoch": 2}]):
         run.write_metrics(rows)
     assert run.metrics_path.read_text() == "epoch\n1\n2\n"

@@ -382,7 +382,7 @@ def test_hopeless_trials_are_pruned(tmp_path, monkeypatch):
     assert states[1] == ("complete", 3)
     pruned = [seed for seed, state in states.items() if state == ("pruned", 2)]
     assert pruned
-    assert all(RunDirectory.open(study.directory.trials / f"trial-{row['trial']:04d}").record["status"] == "pruned"
+    assert all(RunDirectory.open(study.directory.trials / f"trial-{row['trial']:04d}").record.status == "pruned"
                for row in rows if row["state"] == "pruned")  # fmt: skip
     # A pruned trial was worse than the median of those finished before it.
     by_number = sorted(rows, key=lambda row: row["trial"])

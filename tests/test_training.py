@@ -50,7 +50,7 @@ def test_metrics_have_a_row_an_epoch_counted_from_one(run):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     total = sum(float(row["seconds"]) for row in rows)
-    assert total <= run.record["seconds"] + 0.2
+    assert total <= run.record.seconds + 0.2
     assert all(0 <= float(row["noise_removed_at_97"]) <= 1 for row in rows)
 
 
@@ -58,14 +58,14 @@ def test_best_weights_are_those_of_the_lowest_validation_loss(run):
     with run.metrics_path.open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
     _, about = load_state(run.weights("best"))
-    assert about["epoch"] == losses.index(min(losses)) + 1 == run.record["best_epoch"]
+    assert about["epoch"] == losses.index(min(losses)) + 1 == run.record.best_epoch
     assert load_state(run.weights("last"))[1]["epoch"] == 2
 
 
 def test_the_threshold_keeps_the_asked_share_on_validation_events(run):
     config = load_config(run.config_path)
     hits = Denoiser.open(run.path)(EventData(config.data, config.seed).all_events("validation").hits)
-    assert run.record["threshold"] == pytest.approx(cut_at_retention(hits.score, hits.signal, 0.97))
+    assert run.record.threshold == pytest.approx(cut_at_retention(hits.score, hits.signal, 0.97))
     assert float(hits.kept[hits.signal].float().mean()) == pytest.approx(0.97, abs=0.01)
 
 
@@ -105,7 +105,7 @@ def test_early_stopping_waits_for_patience_epochs(tmp_path):
     run = train_run(small_config("train.epochs=9", "train.patience=1", "train.learning_rate=1e-9"), tmp_path)
     with run.metrics_path.open() as file:
         losses = [float(row["validation_loss"]) for row in csv.DictReader(file)]
-    assert len(losses) == run.record["epochs"]
+    assert len(losses) == run.record.epochs
     if len(losses) < 9:
         assert losses[-1] >= min(losses[:-1])
 
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_events(tmp_path, 
         train_run(small_config(), tmp_path)
     assert caught.value.exit_code == 6
     run = RunDirectory.open(tmp_path / "latest")
-    assert run.record["non_finite"]["events"] == calls[2].hits.event_id.tolist()
+    assert run.record.non_finite["events"] == calls[2].hits.event_id.tolist()
     assert len(calls) == 3
 
 

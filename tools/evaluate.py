@@ -26,13 +26,12 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
     from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
-    from pointae.config_files import load_config
-    from pointae.geometry import geometry_from_dict
     from pointae.io import read_hits
+    from pointae.trained import grid_of
     from visual.pages.report import Told, write_report
 
-    config = load_config(run.config_path)
-    geometry = geometry_from_dict(run.record["geometry"]) if options.hits else None
+    config = run.config()
+    geometry = grid_of(run) if options.hits else None
     events = read_hits(options.hits, geometry=geometry) if options.hits else None
     if config.data.source.kind == "robots":
         robots = evaluate_robots(run, events)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pointae.config_files import load_config
 from pointae.errors import UsageError
 from pointae.runs import RunDirectory
 from pointae.storage import read_json, read_table
@@ -143,7 +142,7 @@ def _number(value: float) -> str:
 
 
 def _figures_of(run: RunDirectory) -> Row:
-    config, record = load_config(run.config_path), run.record
+    config, record = run.config(), run.record
     model = config.model
     epochs = read_table(run.metrics_path) if run.metrics_path.is_file() else []
     losses = [(row["validation_loss"], i) for i, row in enumerate(epochs) if _known(row.get("validation_loss"))]
@@ -157,7 +156,7 @@ def _figures_of(run: RunDirectory) -> Row:
         **{name: value for name, value in judged.items() if isinstance(value, (int, float))},
         **validation,
         "validation_loss": best.get("validation_loss"),
-        "parameters": record.get("parameters"),
+        "parameters": record.parameters,
         "epochs": len(epochs),
         "seconds": sum(row["seconds"] for row in epochs if _known(row.get("seconds"))),
     }

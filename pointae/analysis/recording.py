@@ -18,7 +18,6 @@ import numpy as np
 from pointae.analysis.evaluation import RETENTIONS, Judged, evaluate_run
 from pointae.classical import BASELINES
 from pointae.classical.lone_hits import time_to_neighbour
-from pointae.config_files import load_config
 from pointae.data.events import EventData
 from pointae.errors import UsageError
 from pointae.hits import HitBatch
@@ -70,7 +69,7 @@ def judge_recording(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """
     alike: dict[str, list[RunDirectory]] = {}
     for run in runs:
-        config = load_config(run.config_path)
+        config = run.config()
         if config.data.source.kind != "files":
             raise UsageError(
                 f"was trained on simulated events ({config.data.source.kind})", where=run.path,
@@ -87,7 +86,7 @@ def judge_recording(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
 
 
 def _judge_group(group: Sequence[RunDirectory]) -> list[dict[str, Any]]:
-    config = load_config(group[0].config_path)
+    config = group[0].config()
     data = EventData(config.data, config.seed)
     lone = lone_share(data.all_events("test").target)
     bound = {"name": LIMIT, "kind": "bound", "given": "x, y, t", "seeds": 0, "roc_auc": None, "lone_share": lone}

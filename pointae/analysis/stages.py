@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from pointae.analysis.evaluation import Evaluation
-from pointae.config_files import load_config
 from pointae.data.events import EventData
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
@@ -28,7 +27,7 @@ def save_stages(run: RunDirectory, evaluation: Evaluation, of_config: bool) -> N
     Raises:
         StorageError: they cannot be written.
     """
-    config = load_config(run.config_path)
+    config = run.config()
     kept = evaluation.rows[0].hits.events(slice(0, config.evaluate.pictures))
     stages = degradation_stages(EventData(config.data, config.seed), kept.batch_size) if of_config else {}
     made = reconstructed(Denoiser.open(run.path), kept)

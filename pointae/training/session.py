@@ -13,7 +13,7 @@ import torch
 
 from pointae.allocator import keep_freed_memory
 from pointae.config import Config, EvaluateSettings, SparseSettings
-from pointae.config_files import dump_config, load_config
+from pointae.config_files import dump_config
 from pointae.data.events import CHUNK, EventData
 from pointae.environment import gather_environment
 from pointae.errors import ConfigError, StorageError
@@ -117,7 +117,7 @@ def resume_run(
         KeyboardInterrupt, NonFiniteError, StorageError: as :func:`train_run`.
     """
     run = RunDirectory.open(path)
-    config = load_config(run.config_path, overrides)
+    config = run.config(overrides)
     checkpoint = load_checkpoint(run) if epoch is None else checkpoint_of(run, epoch)
     parts = _build(config)
     if checkpoint is None:
@@ -125,12 +125,13 @@ def resume_run(
     else:
         forced = check_agreement(checkpoint, parts.origin, run, force)
         give_up_after(run, checkpoint.epoch)
-        run.update_record(resumed=[*run.record.get("resumed", []), {"epoch": checkpoint.epoch, "forced": forced}])
+        before = run.record.model_dump(mode="json")["resumed"]
+        run.update_record(resumed=[*before, {"epoch": checkpoint.epoch, "forced": forced}])
     run.write_config(dump_config(config))
     if overrides:  # without any, the recipe is what it was: a stop changes nothing
         flags = ["--force"] if force else []
         command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
-        run.update_record(commands=[*run.record.get("commands", []), command])
+        run.update_record(commands=[*run.record.commands, command])
     run.clear_temporaries()
     told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
     run.log(told)
@@ -192,7 +193,7 @@ def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     run.update_record(
         name=run.name,
-        started=run.record.get("started", time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        started=run.record.started or time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         status="training",
         geometry=geometry_to_dict(parts.data.geometry),
         feature_names=list(parts.data.feature_names),

@@ -38,9 +38,9 @@ def ship_run(
     shipped.check_name(name)
     run = RunDirectory.open(path)
     record = run.record
-    if record.get("status") != "finished":
+    if record.status != "finished":
         raise CheckpointError(
-            f"is not finished: its status is '{record.get('status', 'unknown')}'",
+            f"is not finished: its status is '{record.status}'",
             where=run.path,
             fix=f"python tools/train.py --resume {run.path}",
         )
@@ -51,18 +51,18 @@ def ship_run(
         raise CheckpointError(
             "keeps no thresholds by retention", where=run.path, fix=f"python tools/train.py --resume {run.path}"
         )
-    data = _in_words(config, int(record["best_epoch"]))
+    data = _in_words(config, record.best_epoch or 0)
     network = f"{config.model.encoder.name} -> {config.model.decoder.name}"
     facts = {
         "name": name,
-        "description": description or f"{network}, {record['parameters']:,} parameters; {data.split(':')[0]}",
+        "description": description or f"{network}, {record.parameters or 0:,} parameters; {data.split(':')[0]}",
         "licence": LICENCE,
-        "parameters": record["parameters"],
-        "training_command": " && ".join(record.get("commands", [])) or IN_PYTHON,
+        "parameters": record.parameters,
+        "training_command": " && ".join(record.commands) or IN_PYTHON,
         "seeds": [config.seed],
         "data": data,
-        "training_seconds": record["seconds"],
-        "environment": record["environment"],
+        "training_seconds": record.seconds,
+        "environment": record.environment.model_dump(mode="json", exclude_unset=True),
         "figures": dict(figures or {}),
         "retention": config.evaluate.retention,
         "thresholds": trained.thresholds,

@@ -219,7 +219,7 @@ def _lineage(each: Told, owner: str) -> Iterator[str]:
     """Where a run comes from, and its config."""
     yield f"<h2>Lineage{owner}</h2>"
     yield f'<div class="facts">{_table(TextTable("", ("", ""), tuple(_facts(each.run))))}</div>'
-    packages = each.run.record.get("environment", {}).get("packages", {})
+    packages = each.run.record.environment.packages
     listed = "\n".join(f"{name} {version}" for name, version in packages.items())
     yield f"<details><summary>Packages</summary><pre>{escape(listed)}</pre></details>"
     config = each.run.config_path.read_text(encoding="utf-8")
@@ -228,18 +228,19 @@ def _lineage(each: Told, owner: str) -> Iterator[str]:
 
 def _facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
     record = run.record
-    for command in record.get("commands", []):
+    for command in record.commands:
         yield "made by", command
     for name in ("status", "started", "epochs", "best_epoch", "parameters", "retention", "threshold"):
-        if record.get(name) is not None:
-            yield name.replace("_", " "), f"{record[name]:,}" if isinstance(record[name], int) else str(record[name])
-    if "seconds" in record:
-        yield "training", f"{record['seconds'] / 60:.1f} min"
-    for resumed in record.get("resumed", []):
-        yield "resumed after epoch", f"{resumed['epoch']}" + ("; forced" if resumed.get("forced") else "")
-    precision, machine = record.get("precision", {}), record.get("environment", {})
-    yield "arithmetic", f"{precision.get('name', '')} on {precision.get('device', '')}"
-    parts = [machine.get("processor"), f"{machine.get('cores')} cores", *machine.get("gpus", []), machine.get("system")]
+        value = getattr(record, name)
+        if value is not None:
+            yield name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value)
+    if record.seconds is not None:
+        yield "training", f"{record.seconds / 60:.1f} min"
+    for resumed in record.resumed:
+        yield "resumed after epoch", f"{resumed.epoch}" + ("; forced" if resumed.forced else "")
+    precision, machine = record.precision, record.environment
+    yield "arithmetic", f"{precision.name} on {precision.device}"
+    parts = [machine.processor, f"{machine.cores} cores", *machine.gpus, machine.system]
     yield "machine", ", ".join(str(part) for part in parts if part)
     yield from _weights(run)
 

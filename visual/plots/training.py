@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pointae.config import Config, LossSettings
-from pointae.config_files import load_config
 from pointae.errors import DataError
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_table
@@ -97,9 +96,9 @@ class Course:
         outputs = read_table(run.outputs_path) if run.outputs_path.is_file() else []
         record = run.record
         # Until the training ends, the run has no threshold of its own.
-        own = record.get("threshold") if record.get("status") == "finished" else rows[-1].get("threshold_at_97")
+        own = record.threshold if record.status == "finished" else rows[-1].get("threshold_at_97")
         threshold = float(own) if own is not None and math.isfinite(own) else None
-        return cls(rows, outputs, loss_label(load_config(run.config_path)), threshold, run.name)
+        return cls(rows, outputs, loss_label(run.config()), threshold, run.name)
 
     def column(self, name: str) -> list[float]:
         """Values of a column, an epoch each; ``nan`` where there are none."""

@@ -121,7 +121,7 @@ def _facts(run: RunDirectory) -> dict[str, Any]:
     return {
         "epochs": len(rows),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
-        "parameters": run.record["parameters"],
+        "parameters": run.record.parameters,
     }
 
 
