@@ -90,10 +90,10 @@ class Document(Generic[_Model]):
         try:
             check_version(told.get("format_version"), self.version)
         except ConfigError as error:
-            raise CheckpointError(f"{self.called}: {error.what}", where=where, fix=error.fix or self.fix) from None
+            raise self._refused(error.what, where, error.fix) from None
 
-    def _refused(self, what: str, where: object) -> CheckpointError:
-        return CheckpointError(f"is not {self.called}: {what}"[:400], where=where, fix=self.fix)
+    def _refused(self, what: str, where: object, fix: str | None = None) -> CheckpointError:
+        return CheckpointError(f"is not {self.called}: {what}"[:400], where=where, fix=fix or self.fix)
 
 
 def first_problem(error: ValidationError) -> str:
