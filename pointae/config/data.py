@@ -62,6 +62,10 @@ class FileSource(Settings):
     window_ns: Annotated[float, Field(gt=0)] | None = None
     gap_ns: Annotated[float, Field(gt=0)] | None = None
     """Event building of continuous recordings (Timepix3): a fixed window, or a gap without hits."""
+    trigger: Literal["tdc1_rising", "tdc1_falling", "tdc2_rising", "tdc2_falling"] | None = None
+    """Build them instead of the hits within ``window_ns`` after each recorded trigger of this kind."""
+    trigger_delay_ns: Annotated[float, Field(ge=-1e12, le=1e12)] = 0.0
+    """From a trigger to the begin of its window."""
     split: Literal["random", "ordered"] = "random"
     """``ordered`` splits by position in the recording, so neighbours in time do not leak."""
 

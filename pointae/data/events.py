@@ -261,7 +261,7 @@ def read_source_files(source: FileSource) -> HitBatch:
         ConfigError: the files lack a feature that is asked for.
     """
     geometry = GEOMETRIES[source.geometry]() if source.geometry else None
-    names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns")
+    names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns", "trigger", "trigger_delay_ns")
     options = {name: getattr(source, name) for name in names}
     hits = HitBatch.concat([read_hits(path, geometry=geometry, **options) for path in source.paths])
     if source.features is not None:

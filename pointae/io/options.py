@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 Duplicates = Literal["keep", "merge", "error"]
 OnBad = Literal["error", "skip"]
 ChipLayout = Literal["single", "2x2"]
+Trigger = Literal["tdc1_rising", "tdc1_falling", "tdc2_rising", "tdc2_falling"]
+MAX_DELAY_NS = 1e12
+"""A thousand seconds."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +28,14 @@ class ReadOptions:
         geometry: the grid, for files that do not state one.
         duplicates: hits of an event that share a cell: keep all, merge into one, or fail.
         on_bad: fail at the first bad event, or skip bad events, report them, and fail above 1 %
-            (native files and CSV; other formats always fail).
+            (native files and CSV; of a Timepix3 recording damaged chunks; other formats always fail).
         window_ns: length of an event in a continuous recording (Timepix3).
         gap_ns: build events of continuous recordings from pauses longer than this instead.
+        trigger: build them of the hits after each of the recorded triggers of this kind instead, in windows of
+            ``window_ns`` or until the next; t is the time since the trigger.
+        trigger_delay_ns: from a trigger to the begin of its window; below 0 the window begins before it.
         chip_layout: where the chips of a Timepix3 recording are: all on one another with ``chip``
-            as a feature, or ``"2x2"``: chips 0 1 beside 2 3, a grid of 512 x 512.
+            as a feature, or ``"2x2"``: chips 3 0 and, turned by 180 degrees, 2 1, a grid of 512 x 512.
         columns: for CSV and Parquet, the file's own column name by our name, e.g. ``{"t": "tof"}``.
         hits_per_block: of :func:`pointae.io.read_blocks`: a block ends with the event that brings it to so many
             hits (HDF5 and CSV; other formats are in memory as a whole, or have few hits an event).
@@ -39,19 +46,28 @@ class ReadOptions:
     on_bad: OnBad = "error"
     window_ns: float | None = None
     gap_ns: float | None = None
+    trigger: Trigger | None = None
+    trigger_delay_ns: float = 0.0
     chip_layout: ChipLayout = "single"
     columns: Mapping[str, str] = field(default_factory=dict)
     hits_per_block: int | None = None
 
     def __post_init__(self) -> None:
-        choices = (("duplicates", Duplicates), ("on_bad", OnBad), ("chip_layout", ChipLayout))
+        choices = (("duplicates", Duplicates), ("on_bad", OnBad), ("chip_layout", ChipLayout), ("trigger", Trigger))
         for name, known in choices:
-            if getattr(self, name) not in get_args(known):
-                raise unknown_name(name, str(getattr(self, name)), get_args(known))
+            value = getattr(self, name)
+            if value not in get_args(known) and not (value is None and name == "trigger"):
+                raise unknown_name(name, str(value), get_args(known))
         for name in ("window_ns", "gap_ns", "hits_per_block"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"{name} must be above 0, got {value}")
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name} must be above 0 and finite, got {value}")
+        if not abs(self.trigger_delay_ns) <= MAX_DELAY_NS:
+            raise UsageError(f"trigger_delay_ns must be within {MAX_DELAY_NS:g} of 0, got {self.trigger_delay_ns}")
+        if self.trigger is not None and self.gap_ns is not None:
+            raise UsageError("events are built by trigger or by gap_ns, not by both", fix="leave one out")
+        if self.trigger is None and self.trigger_delay_ns:
+            raise UsageError("trigger_delay_ns counts from a trigger", fix="name it: trigger='tdc1_rising'")
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ReadOptions:
