@@ -14,14 +14,15 @@ import torch
 from pointae.allocator import give_back_freed_memory
 from pointae.config import Config
 from pointae.errors import CheckpointError, PointaeError
-from pointae.geometry import DetectorGeometry, deepclean3d_geometry, differences_of
+from pointae.geometry import DetectorGeometry, differences_of
 from pointae.hits import HitBatch
 from pointae.io import open_writer, output_format, read_blocks
+from pointae.io.options import ReadOptions
 from pointae.nn.autoencoder import Autoencoder, Prediction
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
 from pointae.thresholds import threshold_at
-from pointae.trained import Trained, open_trained
+from pointae.trained import Trained, open_trained, reading_of
 from pointae.weights import load_weights
 
 BLOCK_EVENTS, BLOCK_HITS = 2000, 500_000
@@ -89,40 +90,58 @@ class Denoiser:
         Raises:
             CheckpointError: another grid, or a feature is missing that the run was trained with.
         """
-        known = self._as_trained(hits)
-        logits = [prediction.output.hit_logits(part).cpu() for part, prediction in self.predictions(known)]
+        logits = [prediction.output.hit_logits(part).cpu() for part, prediction in self.predictions(hits)]
         return recover(hits, torch.cat(logits) if logits else torch.zeros(0), self.threshold)
 
     @torch.no_grad()
     def predictions(self, hits: HitBatch) -> Iterator[tuple[HitBatch, Prediction]]:
-        """The forward pass, a group of events at a time, in order."""
-        for part in event_groups(hits, self.config.evaluate.batch_size, HITS_AT_ONCE):
+        """The forward pass, a group of events at a time, in order.
+
+        Raises:
+            CheckpointError: as of calling it.
+        """
+        for part in event_groups(self._as_trained(hits), self.config.evaluate.batch_size, HITS_AT_ONCE):
             part = part.to(self.precision.device)
             with self.precision.autocast():
                 prediction = self.model(part)
             yield part, prediction
 
-    def grid_note(self, hits: HitBatch) -> str | None:
-        """What to warn of when the hits' bins are not as wide, or not where, the run's are; ``None`` if equal."""
-        found = differences_of(hits.geometry, self.geometry)
+    def reading(self, path: str | Path) -> ReadOptions:
+        """How a file is read for this network, see :func:`~pointae.trained.reading_of`."""
+        return reading_of(self.config, self.geometry, path)
+
+    def check_grid(self, geometry: DetectorGeometry) -> str | None:
+        """What to warn of when bins of hits are not as wide, or not where, the run's are; ``None`` if they are.
+
+        Raises:
+            CheckpointError: another number of bins: the network cannot take such hits.
+        """
+        if geometry.spatial_shape != self.geometry.spatial_shape:
+            ours, theirs = (" x ".join(map(str, grid.spatial_shape)) for grid in (self.geometry, geometry))
+            raise CheckpointError(
+                f"was trained on a grid of {ours}, the hits are on one of {theirs}",
+                where=self.source,
+                fix="use a run of that detector",
+            )
+        found = differences_of(geometry, self.geometry)
         told = [f"{what} {here} here and {ours} in the run" for what, here, ours in found]
         return f"{'; '.join(told)}: it may not know such patterns" if told else None
 
     def _as_trained(self, hits: HitBatch) -> HitBatch:
-        shape, expected = hits.geometry.spatial_shape, self.geometry.spatial_shape
-        if shape != expected:
-            raise CheckpointError(
-                f"was trained on a grid of {_listed(expected)}, the hits are on one of {_listed(shape)}",
-                where=self.source,
-                fix="use a run of that detector",
-            )
+        self.check_grid(hits.geometry)
         missing = [name for name in self.feature_names if name not in hits.feature_names]
         if missing:
             raise CheckpointError(f"needs the feature '{missing[0]}', which the hits lack", where=self.source)
         columns = [hits.feature_names.index(name) for name in self.feature_names]
         # Only what the network sees: the rest would be cut into groups for nothing.
         return HitBatch(
-            self.geometry, hits.coords, hits.offsets, hits.features[:, columns], self.feature_names, trusted=True
+            self.geometry,
+            hits.coords,
+            hits.offsets,
+            hits.features[:, columns],
+            self.feature_names,
+            category=hits.category,
+            trusted=True,
         )
 
 
@@ -173,7 +192,7 @@ def denoise_file(
     out: Path,
     *,
     kept_only: bool = False,
-    options: Mapping[str, object] | None = None,
+    options: ReadOptions | Mapping[str, object] | None = None,
     advance: Callable[[int, str], None] = lambda steps, note: None,
 ) -> FileReport:
     """Denoise a file block by block, while the next is read and the last is written.
@@ -185,14 +204,14 @@ def denoise_file(
         source: any readable file of hits.
         out: where to write; its ending chooses the format. Nothing is left there on failure.
         kept_only: leave removed hits out; images, which have no place for a decision, always do.
-        options: for the reader, e.g. ``window_ns``.
+        options: for the reader: all of them, or by keyword those that differ from the run's, e.g. ``window_ns``.
         advance: told of events done.
     """
     report = FileReport()
     is_image = not output_format(out).holds_decisions
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
-    grid = _grid_unless_implied(source, denoiser.geometry)
-    read = read_blocks(source, BLOCK_EVENTS, geometry=grid, hits_per_block=BLOCK_HITS, **(options or {}))
+    given = options if isinstance(options, ReadOptions) else denoiser.reading(source).but(options or {})
+    read = read_blocks(source, BLOCK_EVENTS, **vars(replace(given, hits_per_block=BLOCK_HITS)))
     with (
         open_writer(out, attributes, kept_only or is_image) as writer,
         closing(read) as blocks,  # type: ignore[type-var]  # a generator
@@ -205,7 +224,7 @@ def denoise_file(
             if (hits := coming.result()) is None:
                 break
             coming = reader.submit(next, blocks, None)
-            note = denoiser.grid_note(hits)
+            note = denoiser.check_grid(hits.geometry)
             if note and note not in report.notes:
                 report.notes.append(note)
             done = denoiser(hits)
@@ -223,13 +242,3 @@ def denoise_file(
     if writer.report.losses:
         report.notes.append(f"{out}: {writer.report.losses}{'; it holds the kept hits' if is_image else ''}")
     return report
-
-
-def _grid_unless_implied(source: Path, geometry: DetectorGeometry) -> DetectorGeometry | None:
-    """The run's grid, for files that state none; images of DeepClean3D's shape are on its own, wider bins."""
-    is_image = source.is_dir() or source.suffix.lower() in (".pt", ".npy")
-    return None if is_image and geometry.spatial_shape == deepclean3d_geometry().spatial_shape else geometry
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    return " x ".join(str(value) if isinstance(value, int) else f"{value:g}" for value in values)

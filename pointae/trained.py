@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pointae import shipped
 from pointae.config import Config
 from pointae.errors import CheckpointError, unknown_name
-from pointae.geometry import DetectorGeometry
+from pointae.geometry import DetectorGeometry, deepclean3d_geometry
+from pointae.io.options import ReadOptions
 from pointae.record import RECORD
 from pointae.runs import LATEST, RunDirectory
 
@@ -35,6 +36,35 @@ class Trained:
     feature_names: tuple[str, ...]
     threshold: float
     thresholds: Mapping[float, float]
+
+    def reading(self, path: str | Path) -> ReadOptions:
+        """How a file is read for these weights, see :func:`reading_of`."""
+        return reading_of(self.config, self.geometry, path)
+
+
+def reading_as(name_or_path: str | Path | None, path: str | Path) -> ReadOptions | None:
+    """How a file is read for a run or shipped weights; ``None`` where none are named.
+
+    Raises:
+        CheckpointError: as :func:`open_trained`.
+    """
+    return None if name_or_path is None else open_trained(name_or_path).reading(path)
+
+
+def reading_of(config: Config, geometry: DetectorGeometry, path: str | Path) -> ReadOptions:
+    """How a file is read for a trained network: as the files of its training, on its grid where it states none.
+
+    Images of DeepClean3D's shape are on the grid of these, whose bins are wider than TORCH's.
+
+    Args:
+        config: of the training.
+        geometry: trained on.
+        path: of the file.
+    """
+    path = Path(path)
+    implied = path.is_dir() or path.suffix.lower() in (".pt", ".npy")
+    own = implied and geometry.spatial_shape == deepclean3d_geometry().spatial_shape
+    return replace(ReadOptions.of_source(config.data.source), geometry=None if own else geometry)
 
 
 def open_trained(name_or_path: str | Path) -> Trained:
@@ -62,27 +92,17 @@ def open_trained(name_or_path: str | Path) -> Trained:
 def _of_run(run: RunDirectory) -> Trained:
     record = run.record
     weights = run.weights()
+    if record.geometry is None:
+        raise CheckpointError("does not say which grid the run was trained on", where=run.record_path, fix=RECORD.fix)
     return Trained(
         run.path,
         weights,
         run.config(),
-        grid_of(run),
+        record.geometry.geometry(),
         tuple(record.feature_names),
         0.5 if record.threshold is None else record.threshold,
         record.thresholds,
     )
-
-
-def grid_of(run: RunDirectory) -> DetectorGeometry:
-    """The grid that a run was trained on.
-
-    Raises:
-        CheckpointError: its record does not say.
-    """
-    grid = run.record.geometry
-    if grid is None:
-        raise CheckpointError("does not say which grid the run was trained on", where=run.record_path, fix=RECORD.fix)
-    return grid.geometry()
 
 
 def open_shipped(name: str) -> Trained:

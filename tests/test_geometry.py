@@ -130,9 +130,7 @@ def exact(geometry: DetectorGeometry) -> list:
 @st.composite
 def axes(draw) -> Axis:
     """Any axis there can be: of any name and unit, negative, tiny, far away, evenly pitched or not."""
-    texts = st.text(st.characters(), max_size=6) | st.sampled_from(
-        ["null", "[1]", '"', "{}", "a\0", "\ud800", "mm", "$x_{$"]
-    )
+    texts = st.text(max_size=6) | st.sampled_from(["null", "[1]", '"', "{}", "a\0", "mm", "$x_{$"])
     numbers = st.floats(-1e6, 1e6) | st.sampled_from([-0.0, 0.1, -2.5, 5e-324, 1 / 3])
     width, start = draw(st.floats(1e-3, 1e6)), draw(numbers)
     centres = tuple(sorted(set(draw(st.lists(numbers, min_size=1, max_size=5))))) if draw(st.booleans()) else None
@@ -140,9 +138,7 @@ def axes(draw) -> Axis:
     return Axis(draw(texts), draw(texts), width, bins, start, centres)
 
 
-names = st.text(st.characters(), max_size=8).filter(lambda name: name != "robots") | st.sampled_from(
-    ["torch", "null", "[3]"]
-)
+names = st.text(max_size=8).filter(lambda name: name != "robots") | st.sampled_from(["torch", "null", "[3]"])
 grids = st.builds(DetectorGeometry, names, axes(), axes(), axes())
 
 
@@ -248,7 +244,7 @@ for _ in range(100_000):
             for value in ([1.0], [], [1, 1, 2, 3], [1, 2, 3, float("inf")], "1234")
         ),
         *({"axis_centres": value} for value in ([None, None], [[4, 3, 2, 1], None, None])),
-        *({"detector": value} for value in (7, ["torch"], DEEP, "robots")),
+        *({"detector": value} for value in (7, "\ud800", ["torch"], DEEP, "robots")),
         *({"geometry_version": value} for value in (3, 99, 0, -1, "2", True, 2.0, 10**6000, [2])),
         {"axis_starts": None},
     ],

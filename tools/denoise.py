@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pointae.io.arguments import add_reading_arguments, reading_options
 from pointae.terminal import console, errors, progress, run_tool
 
 
@@ -20,10 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument("--retention", type=float, help="share of signal to keep (default: the run's, 0.97), e.g. 0.99")
     cut.add_argument("--threshold", type=float, help="keep hits that score at least this instead")
-    parser.add_argument("--window-ns", type=float, help="event length, for continuous recordings")
-    parser.add_argument("--gap-ns", type=float, help="build events from pauses instead")
-    parser.add_argument("--on-bad", choices=["error", "skip"], default="error", help="what to do with bad events")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)
 
     from pointae.io import output_format
@@ -31,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
 
     output_format(options.out)
     trained = open_trained(options.run)
-    reading = {"window_ns": options.window_ns, "gap_ns": options.gap_ns, "on_bad": options.on_bad}
+    reading = reading_options(options, trained.reading(options.hits), options.run)
 
     from pointae.inference import Denoiser, denoise_file
 

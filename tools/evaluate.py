@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
+from pointae.io.arguments import add_reading_arguments, reading_options
 from pointae.terminal import console, run_tool
 
 
@@ -15,24 +16,26 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("hits", nargs="?", help="file of labelled hits (default: the test events of the run's config)")
     parser.add_argument("--json", action="store_true", help="print one JSON object of micro metrics, and nothing else")
     parser.add_argument("--no-baselines", action="store_true", help="judge the network alone")
+    add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)
 
     from pointae.runs import RunDirectory
+    from pointae.trained import open_trained
 
     run = RunDirectory.open(options.run)
-    run.weights()
+    trained = open_trained(run.path)
 
     from pointae.analysis.comparison import judged_table
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
     from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
     from pointae.io import read_hits
-    from pointae.trained import grid_of
     from visual.pages.report import Told, write_report
 
-    config = run.config()
-    geometry = grid_of(run) if options.hits else None
-    events = read_hits(options.hits, geometry=geometry) if options.hits else None
+    config, events = trained.config, None
+    if options.hits:
+        reading = reading_options(options, trained.reading(options.hits), options.run)
+        events = read_hits(options.hits, **vars(reading))
     if config.data.source.kind == "robots":
         robots = evaluate_robots(run, events)
         robots.save(run, config.evaluate.pictures)

@@ -31,14 +31,13 @@ def main(arguments: Sequence[str]) -> None:
     import torch
 
     from pointae.analysis import figures
-    from pointae.analysis.judging import open_denoisers
     from pointae.benchmark.quality_speed import quality_speed, quality_speed_steps
     from pointae.environment import gather_environment
     from pointae.storage import write_json, write_table
     from visual.plots.figures import plot_quality_speed, plot_range
 
     torch.set_num_threads(options.threads)
-    denoisers = open_denoisers(found, options.device)
+    denoisers = figures.open_all(found, options.device)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "environment.json", gather_environment())
     table: list[dict[str, Any]] = []

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.io.arguments import add_reading_arguments, reading_options
 from pointae.terminal import console, errors, run_tool
 
 EPILOG = """examples:
@@ -20,6 +21,7 @@ EPILOG = """examples:
 def main(arguments: Sequence[str]) -> None:
     """Show the events of a run or file."""
     options = parse(arguments)
+    from pointae.trained import reading_as
     from visual.engines import view
     from visual.scene.look import Look
     from visual.scene.source import open_events
@@ -27,7 +29,8 @@ def main(arguments: Sequence[str]) -> None:
     def say(line: str) -> None:
         errors.print(line, markup=False)
 
-    source = open_events(options.path)
+    reading = reading_options(options, reading_as(options.run, options.path), options.run)
+    source = open_events(options.path, reading)
     window = None if options.times is None else (options.times[0], options.times[1])
     look = Look(options.threshold, window, options.colour, options.pixels)
     written = view(
@@ -62,6 +65,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--threshold", type=float, metavar="S", help="keep hits that score at least this")
     add("--times", type=float, nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
     add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")
+    add_reading_arguments(parser, run=True)
     return parser.parse_args(arguments)
 
 

@@ -30,7 +30,7 @@ from pointae.oracle import oracle_score
 from pointae.recover import generated_pattern
 from pointae.runs import RunDirectory
 from pointae.storage import write_json, write_table
-from pointae.terminal import progress
+from pointae.terminal import errors, progress
 
 RETENTIONS = [*np.linspace(0, 0.9, 46).tolist(), *np.linspace(0.9, 1, 101).tolist()[1:]]
 """Where the curves of noise removed against signal kept are told: finely where it matters."""
@@ -99,6 +99,8 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
     config = denoiser.config
     data = EventData(config.data, config.seed) if events is None or baselines else None
     batch = data.all_events("test") if events is None and data is not None else _labelled(events)
+    if note := denoiser.check_grid(batch.hits.geometry):
+        errors.print(f"warning: {note}", markup=False)
     names = config.evaluate.baselines if baselines else []
     bounded = baselines and events is None and data is not None and data.torch_origin("test") is not None
     with progress("evaluating", 1 + bounded + len(names)) as advance:
@@ -228,7 +230,7 @@ def _judge_pattern(denoiser: Denoiser, batch: Batch) -> dict[str, float]:
     evaluate = denoiser.config.evaluate
     metrics = PatternMetrics(evaluate.tolerance_bins, evaluate.reach_bins)
     start = 0
-    for part, prediction in denoiser.predictions(batch.hits.replace(geometry=denoiser.geometry)):
+    for part, prediction in denoiser.predictions(batch.hits):
         made = generated_pattern(prediction.output, denoiser.geometry)
         if made is None:
             return {}

@@ -8,8 +8,10 @@ from typing import Any
 
 from pointae.analysis.bootstrap import event_weights
 from pointae.analysis.conditions import ONE_TRACK, TABLE, Condition, sweeps
-from pointae.analysis.judging import baseline_scorers, judge, network_scorer, oracle_scorer
+from pointae.analysis.judging import baseline_scorers, judge, network_scorer, open_denoisers, oracle_scorer
+from pointae.geometry import torch_geometry
 from pointae.inference import Denoiser
+from pointae.trained import Trained
 
 Advance = Callable[[int, str], None]
 BASELINE_NAMES = ("dbscan", "knn_density")
@@ -32,6 +34,15 @@ SPEED_COLUMNS = {
     "noise_removed_at_97": "97 % kept",
     "noise_removed_at_99": "99 % kept",
 }
+
+
+def open_all(found: Sequence[Trained], device: str = "auto") -> dict[str, Denoiser]:
+    """Denoisers by name, once it is known and said how their grids differ from that of the conditions.
+
+    Raises:
+        UsageError, CheckpointError: as :func:`~pointae.analysis.judging.open_denoisers`.
+    """
+    return open_denoisers(found, device, torch_geometry())
 
 
 def table_steps(denoisers: Mapping[str, Denoiser]) -> int:

@@ -13,10 +13,12 @@ from pointae.analysis.conditions import Condition, by_chunks
 from pointae.classical import BASELINES
 from pointae.config import TorchSource
 from pointae.errors import UsageError
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.metrics import count_hits, cut_at_retention, noise_removed_at
 from pointae.oracle import oracle_score
+from pointae.terminal import errors
 from pointae.trained import Trained
 
 Kind = Literal["network", "bound", "baseline"]
@@ -44,16 +46,19 @@ class Scorer:
     threshold: float | None = None
 
 
-def open_denoisers(found: Sequence[Trained], device: str = "auto") -> dict[str, Denoiser]:
+def open_denoisers(
+    found: Sequence[Trained], device: str = "auto", geometry: DetectorGeometry | None = None
+) -> dict[str, Denoiser]:
     """Denoisers by the name of their run or shipped weights; where two are called alike, by the whole path.
 
     Args:
         found: of :func:`~pointae.trained.open_trained`.
         device: as of :meth:`~pointae.inference.Denoiser.of`.
+        geometry: of the events that all will judge, if they are the same; it is said where bins differ.
 
     Raises:
         UsageError: one is named twice.
-        CheckpointError: weights that are damaged or do not fit their config.
+        CheckpointError: weights that are damaged or do not fit their config, or a network of another grid.
     """
     paths = [trained.source.resolve() for trained in found]
     for path in paths:
@@ -61,7 +66,11 @@ def open_denoisers(found: Sequence[Trained], device: str = "auto") -> dict[str, 
             raise UsageError("is named twice", where=path)
     names = [path.name for path in paths]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    return {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
+    denoisers = {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
+    for name, denoiser in denoisers.items():
+        if note := None if geometry is None else denoiser.check_grid(geometry):
+            errors.print(f"warning: {name}: {note}", markup=False)
+    return denoisers
 
 
 def network_scorer(name: str, denoiser: Denoiser) -> Scorer:

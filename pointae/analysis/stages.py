@@ -71,7 +71,7 @@ def degradation_stages(data: EventData, count: int) -> dict[str, HitBatch]:
 def reconstructed(denoiser: Denoiser, hits: HitBatch) -> HitBatch | None:
     """The hits that a generating decoder makes of each event from its code alone; ``None`` for other decoders."""
     parts = []
-    for _, prediction in denoiser.predictions(hits.replace(geometry=denoiser.geometry)):
+    for _, prediction in denoiser.predictions(hits):
         made = generated_pattern(prediction.output, denoiser.geometry)
         if made is None:
             return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from pointae.config.base import Count, FloatRange, Fraction, IntRange, Positive, Settings, as_tuple, ordered
+from pointae.geometry import find_geometry
 
 
 class TorchSource(Settings):
@@ -41,13 +42,22 @@ class PatternSource(Settings):
     max_shift: Annotated[tuple[Count, Count, Count], BeforeValidator(as_tuple)] = (40, 60, 400)
 
 
+def _grid_that_can_be(stated: Any) -> Any:
+    if stated is not None:
+        if not isinstance(stated, str | dict):
+            raise ValueError("must be a known detector's name or a grid, {spatial_shape: [X, Y, T], ...}")
+        find_geometry(stated)
+    return stated
+
+
 class FileSource(Settings):
     """Hits from files of any readable format."""
 
     kind: Literal["files"] = "files"
     paths: list[str] = Field(min_length=1)
-    geometry: str | None = None
-    """Name of a known detector, where the files do not say."""
+    geometry: Annotated[str | dict[str, Any] | None, BeforeValidator(_grid_that_can_be)] = None
+    """The detector, where the files do not say: the name of a known one, or its grid as files state it
+    (docs/formats.md), e.g. ``{spatial_shape: [64, 48, 500], bin_widths: [0.5, 0.5, 1.0]}``."""
     duplicates: Literal["keep", "merge", "error"] = "keep"
     on_bad: Literal["error", "skip"] = "error"
     """``skip`` leaves bad events out, says how many, and fails above 1 %."""

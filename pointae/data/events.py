@@ -20,9 +20,10 @@ from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import Views, degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError, unknown_name
-from pointae.geometry import GEOMETRIES, DetectorGeometry
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
+from pointae.io.options import ReadOptions
 from pointae.robots import KINDS, turned_robots
 from pointae.simulate.tracks import Tracks
 
@@ -260,10 +261,8 @@ def read_source_files(source: FileSource) -> HitBatch:
     Raises:
         ConfigError: the files lack a feature that is asked for.
     """
-    geometry = GEOMETRIES[source.geometry]() if source.geometry else None
-    names = ("duplicates", "on_bad", "columns", "chip_layout", "window_ns", "gap_ns", "trigger", "trigger_delay_ns")
-    options = {name: getattr(source, name) for name in names}
-    hits = HitBatch.concat([read_hits(path, geometry=geometry, **options) for path in source.paths])
+    options = vars(ReadOptions.of_source(source))
+    hits = HitBatch.concat([read_hits(path, **options) for path in source.paths])
     if source.features is not None:
         hits = _with_features(hits, source.features)
     return with_truth(hits.replace(signal=None, track=None, origin=None)) if source.all_signal else hits

@@ -45,6 +45,8 @@ class Axis:
     centres: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        for text in (self.name, self.unit):
+            _check_text(text, "name and unit of an axis")
         for name in ("width", "start"):
             object.__setattr__(self, name, self._number(getattr(self, name), name))
         try:
@@ -126,6 +128,9 @@ class DetectorGeometry:
     x: Axis
     y: Axis
     t: Axis
+
+    def __post_init__(self) -> None:
+        _check_text(self.name, "name of a detector")
 
     @property
     def axes(self) -> tuple[Axis, Axis, Axis]:
@@ -220,3 +225,14 @@ def even_geometry(
         for axis, unit, width, bins in zip(axis_names, axis_units, bin_widths, spatial_shape, strict=True)
     ]
     return DetectorGeometry(name, *axes)
+
+
+def _check_text(text: Any, what: str) -> None:
+    try:
+        if isinstance(text, str) and text.encode() is not None:
+            return
+    except UnicodeEncodeError:  # half a character, which no file can hold
+        pass
+    raise ConfigError(
+        f"the {what} must be text, got {ascii(text) if isinstance(text, str) else type(text).__name__}"[:120]
+    )

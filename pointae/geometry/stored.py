@@ -102,6 +102,8 @@ def differences_of(one: DetectorGeometry, other: DetectorGeometry) -> list[tuple
         what differs, with its verb, and what it is in the one and in the other:
         ``("bin widths are", "1 x 1 x 1", "2 x 1 x 1")``; empty of equal grids.
     """
+    if one == other:
+        return []
     if one.spatial_shape != other.spatial_shape:
         return [("the grid is", *_listed(one.spatial_shape, other.spatial_shape))]
     found: list[tuple[str, str, str]] = []

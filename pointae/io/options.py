@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
+from pointae.config import FileSource, Source
 from pointae.errors import UsageError, unknown_name
-
-if TYPE_CHECKING:
-    from pointae.geometry import DetectorGeometry
+from pointae.geometry import DetectorGeometry, find_geometry
 
 Duplicates = Literal["keep", "merge", "error"]
 OnBad = Literal["error", "skip"]
@@ -18,11 +17,16 @@ ChipLayout = Literal["single", "2x2"]
 Trigger = Literal["tdc1_rising", "tdc1_falling", "tdc2_rising", "tdc2_falling"]
 MAX_DELAY_NS = 1e12
 """A thousand seconds."""
+INSTEAD = {"window_ns": ("gap_ns",), "gap_ns": ("trigger", "trigger_delay_ns"), "trigger": ("gap_ns",)}
+"""Options that an option takes the place of, where it is given and they are not."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
     """Options of :func:`pointae.io.read_hits`.
+
+    A run keeps those that are settings of :class:`~pointae.config.FileSource` too, by the same name; tools that read
+    files have an argument for each of them (:mod:`pointae.io.arguments`).
 
     Args:
         geometry: the grid, for files that do not state one.
@@ -77,3 +81,20 @@ class ReadOptions:
             if name not in known:
                 raise unknown_name("reading option", name, known)
         return cls(**{name: value for name, value in options.items() if value is not None})
+
+    @classmethod
+    def of_source(cls, source: Source) -> ReadOptions:
+        """What a config says of how its files are read; the defaults for events that are not from files."""
+        if not isinstance(source, FileSource):
+            return cls()
+        names = [spec.name for spec in fields(cls) if spec.name in FileSource.model_fields]
+        grid = None if source.geometry is None else find_geometry(source.geometry)
+        return cls.of({**{name: getattr(source, name) for name in names}, "geometry": grid})
+
+    def but(self, given: Mapping[str, Any]) -> ReadOptions:
+        """These options but for those given by keyword; ``None`` is not given, and names of columns add to these."""
+        given = {name: value for name, value in given.items() if value is not None}
+        replaced = {other for name in given for other in INSTEAD.get(name, ())}
+        if "columns" in given:
+            given["columns"] = {**self.columns, **given["columns"]}
+        return self.of({**{name: value for name, value in vars(self).items() if name not in replaced}, **given})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pointae.hits import HitBatch
 from pointae.io import read_hits, write_hits
+from pointae.io.options import ReadOptions
 from pointae.runs import RunDirectory
 from visual.scene.layers import OVERLAYS, Scene, build_scene
 from visual.scene.look import Look
@@ -54,12 +55,13 @@ class EventSource:
         write_hits(folder / f"{EVENTS}.h5", self.hits.events(events))
 
 
-def open_events(path: str | Path) -> EventSource:
+def open_events(path: str | Path, reading: ReadOptions | None = None) -> EventSource:
     """The events of a run, of a hits file or folder of images, or of the hits beside a picture.
 
     Args:
         path: a run's folder, or the file ``latest`` that names one; a folder that holds
             ``events.h5``, with stages beside it; or any readable file of hits.
+        reading: how a file is read that pointae did not keep for viewing.
 
     Raises:
         CheckpointError: no run there, or one without predictions.
@@ -72,7 +74,7 @@ def open_events(path: str | Path) -> EventSource:
     images = path.is_dir() and next(path.rglob("*.npy"), None) is not None
     if not images and (path.is_dir() or not path.suffix):
         return _of_run(path)
-    return EventSource(read_hits(path), path.name, path.parent / f"{path.stem}_views")
+    return EventSource(read_hits(path, **vars(reading or ReadOptions())), path.name, path.parent / f"{path.stem}_views")
 
 
 def _of_run(path: Path) -> EventSource:

@@ -20,6 +20,7 @@ from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.metrics.robots import exact_robots
 from pointae.storage import write_json, write_table
+from pointae.terminal import errors
 
 Advance = Callable[[int, str], None]
 NEIGHBOURS = 6
@@ -154,6 +155,8 @@ def analyse(denoiser: Denoiser, questions: Questions, advance: Advance = lambda 
     """
     config = denoiser.config
     data = EventData(config.data, config.seed)
+    if note := denoiser.check_grid(data.geometry):
+        errors.print(f"warning: {note}", markup=False)
     _check_events(questions, data.num_events("validation"))
     train, validation = (_embedded(denoiser, data, split) for split in ("train", "validation"))
     advance(1, "codes")
