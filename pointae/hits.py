@@ -322,7 +322,7 @@ def _check(hits: HitBatch) -> None:
 
 
 def _check_offsets(offsets: Tensor, num_hits: int) -> None:
-    backwards = offsets.diff() < 0
+    backwards = offsets[1:] < offsets[:-1]  # a difference could wrap
     if bool(backwards.any()):
         event = int(backwards.nonzero()[0, 0])
         before, after = int(offsets[event]), int(offsets[event + 1])

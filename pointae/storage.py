@@ -132,7 +132,7 @@ def parse_json(content: bytes | str, undefined: bool = False) -> Any:
 
     Args:
         content: UTF-8.
-        undefined: take ``NaN`` and ``Infinity`` too, as Python writes figures that have no value.
+        undefined: take ``NaN``, ``Infinity`` and half characters too, as Python writes what JSON has no word for.
 
     Raises:
         ValueError: says in a line why it is not such JSON.
@@ -155,7 +155,7 @@ def parse_json(content: bytes | str, undefined: bool = False) -> Any:
         deep = _deeper(value, JSON_DEPTH)
     if deep:
         raise ValueError(f"is JSON nested deeper than {JSON_DEPTH} levels")
-    if "\\ud" in text or "\\uD" in text:  # half of a pair of surrogates is no text
+    if not undefined and ("\\ud" in text or "\\uD" in text):  # half of a pair of surrogates is no text
         json.dumps(value, ensure_ascii=False).encode()
     return value
 

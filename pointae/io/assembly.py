@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ Place = Callable[[int], str]
 FIELD_DTYPES = {name: torch.zeros(0, dtype=dtype).numpy().dtype for name, dtype in PER_HIT.items()}
 """NumPy dtypes of the optional per-hit fields."""
 MAX_BAD = 0.01
+MAX_TEXT = 1000
+"""Characters of an event's name."""
 SKIP = "correct it, or leave such events out with on_bad='skip'"
 
 
@@ -78,6 +80,7 @@ class Assembler:
         first, events = self._events, len(columns.offsets) - 1
         self._events += events
         geometry = columns.geometry or self.options.geometry or grid_that_holds(columns.coords)
+        _check_times(columns.event_time_ns, first)
         bad = self._bad_events(columns, geometry, first)
         if self.skips and columns.event_id is None:
             columns.event_id = np.arange(first, first + events)
@@ -115,6 +118,12 @@ class Assembler:
         events = np.unique(np.searchsorted(columns.offsets, rows, side="right") - 1)
         self._skipped += (events + first).tolist()
         return events
+
+
+def _check_times(times: Array | None, first: int) -> None:
+    if times is not None and not np.isfinite(times).all():
+        event = first + int((~np.isfinite(times)).argmax())
+        raise DataError(f"event_time_ns of event {event} is not finite", fix="0 where the time is unknown")
 
 
 def _outside(column: Array, bins: int) -> NDArray[np.bool_]:
@@ -171,7 +180,7 @@ def _batch(columns: Columns, geometry: DetectorGeometry, trusted: bool) -> HitBa
         None if columns.features is None else torch.from_numpy(columns.features),  # type: ignore[arg-type]
         columns.feature_names,
         **{name: torch.from_numpy(values) for name, values in columns.per_hit.items()},
-        event_id=None if ids is None else torch.from_numpy(ids) if numeric else tuple(str(i) for i in ids),
+        event_id=None if ids is None else torch.from_numpy(ids) if numeric else tuple(texts(ids)),
         event_time_ns=None if times is None else torch.from_numpy(times),
         trusted=trusted,
     )
@@ -280,6 +289,26 @@ def real_numbers(values: Array, name: str, dtype: DTypeLike = np.float32) -> Arr
         return values.astype(dtype, copy=False)
 
 
+def texts(values: Iterable[str | bytes], name: str = "event_id") -> list[str]:
+    """Texts that every format can hold.
+
+    Raises:
+        DataError: one that is no UTF-8, holds NUL or half a character, or is longer than :data:`MAX_TEXT`.
+    """
+    found = []
+    for row, value in enumerate(values):
+        try:
+            text = value.decode() if isinstance(value, bytes) else str(value)
+            text.encode()
+        except UnicodeError:
+            raise DataError(f"{name} of event {row} is not UTF-8 text", fix="write it as such, or as numbers") from None
+        if len(text) > MAX_TEXT or "\0" in text:
+            wrong = "holds NUL" if "\0" in text else f"has {len(text):,} characters, at most {MAX_TEXT:,} are read"
+            raise DataError(f"{name} of event {row} {wrong}", fix="give events short names or numbers")
+        found.append(text)
+    return found
+
+
 def checked_offsets(values: Array, num_hits: int) -> NDArray[np.int64]:
     """CSR offsets that run from 0 to ``num_hits``.
 
@@ -289,7 +318,7 @@ def checked_offsets(values: Array, num_hits: int) -> NDArray[np.int64]:
     if values.ndim != 1 or not len(values):
         raise DataError(f"offsets must be (E + 1,) integers, got shape {values.shape}")
     offsets = whole_numbers(values, "offsets", np.int64)
-    backwards = np.diff(offsets) < 0
+    backwards = offsets[1:] < offsets[:-1]  # a difference could wrap
     if backwards.any():
         event = int(backwards.argmax())
         told = f"offsets run backwards at event {event}: {offsets[event]} then {offsets[event + 1]}"

@@ -6,23 +6,34 @@ Knows no torch: a file is looked at before anything slow is imported.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pointae.errors import DataError, PointaeError, StorageError
 from pointae.storage import UnfitFileError, open_regular
 
-SIGNATURES = {
-    b"\x89HDF\r\n\x1a\n": "HDF5 (.h5)",
-    b"\x93NUMPY": "a NumPy array (.npy)",
-    b"PK\x03\x04": "a zip archive (.npz, .pt)",
-    b"PK\x05\x06": "an empty zip archive",
-    b"\x80\x02": "a pickle",
-    b"PAR1": "Parquet",
-    b"root": "ROOT",
-}
-"""First bytes of files that are often given the wrong ending."""
+HDF5 = b"\x89HDF\r\n\x1a\n"
+SIGNATURES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((HDF5,), "HDF5", "correct the ending '{}' to '.h5'"),
+    ((b"\x93NUMPY",), "a NumPy array", "correct the ending '{}' to '.npy'"),
+    ((b"PK\x03\x04",), "a zip archive", "correct the ending '{}' to '.npz' or '.pt'"),
+    ((b"PK\x05\x06",), "an empty zip archive", "write or copy it again"),
+    ((b"PAR1\x15",), "Parquet", "correct the ending '{}' to '.parquet'"),
+    ((b"TPX3\0", b"TPX3\1", b"TPX3\2", b"TPX3\3"), "a Timepix3 recording", "correct the ending '{}' to '.tpx3'"),
+    ((b"root\0",), "ROOT", "it is not read: write its branches into .parquet or .h5 with uproot"),
+    ((b"\x80\x02\x8a\nl\xfc",), "a file of torch before 1.6", "load it there and save it with a newer one"),
+    ((b"\x80\2", b"\x80\3", b"\x80\4", b"\x80\5"), "a pickle", "it could run any code and is not loaded: save as .npz"),
+    ((b"\x1f\x8b",), "packed by gzip", "unpack it: gunzip"),
+    ((b"BZh91AY&SY",), "packed by bzip2", "unpack it: bunzip2"),
+    ((b"\xfd7zXZ\0",), "packed by xz", "unpack it: unxz"),
+    ((b"\x28\xb5\x2f\xfd",), "packed by zstd", "unpack it: unzstd"),
+    ((b"<!DOCTYPE", b"<!doctype", b"<html", b"<?xml"), "a page of the web", "copy the file itself"),
+    ((b"version https://git-lfs",), "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
+)
+"""What files of other kinds begin with, what they are, and what to do about them."""
 
 NO_SUCH_FILE = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """What the system says of a path that leads to no file."""
@@ -89,31 +100,54 @@ def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
         DataError: missing, no regular file, empty, or begins as another kind of file does.
     """
     with reading(path, title), open_regular(path) as file:
-        start = file.read(8)
+        start = file.read(32)
         if not start:
             raise DataError("the file is empty (0 bytes)", fix="write or copy it again")
+        if HDF5 in magic:
+            start = _start_behind_user_block(file, start)
+        kind, advice = _kind_of(start, ending)
         if magic and not start.startswith(magic):
-            raise DataError(f"begins with {start[:4]!r}, not as {title} does", fix=_advice(start, ending))
-        if not magic and (found := _kind_of(start)):
-            raise DataError(f"is {found}, not {title}", fix=_advice(start, ending))
+            raise DataError(f"begins with {start[:4]!r}, not as {title} does{kind and f', but as {kind}'}", fix=advice)
+        if not magic and kind:
+            raise DataError(f"is {kind}, not {title}", fix=advice)
+
+
+def _kind_of(start: bytes, ending: str) -> tuple[str, str]:
+    """What a file begins as, ``""`` if unknown, and what to do about that."""
+    known = ((kind, advice.format(ending)) for magic, kind, advice in SIGNATURES if start.startswith(magic))
+    return next(known, ("", "the file is damaged or of another kind"))
+
+
+def _start_behind_user_block(file: BinaryIO, start: bytes) -> bytes:
+    """The first bytes of HDF5, which may begin behind 512, 1024, 2048, ... bytes of the user's; else ``start``."""
+    at, size = 512, os.fstat(file.fileno()).st_size
+    while at < size and start != HDF5:
+        file.seek(at)
+        if file.read(len(HDF5)) == HDF5:
+            return HDF5
+        at *= 2
+    return start
 
 
 def bounded(sizes: Mapping[str, int], path: Path) -> None:
     """Refuse a file whose arrays would take far more memory than can come from what it holds.
 
     Args:
-        sizes: bytes that each array declares, by name.
+        sizes: bytes that each array takes, by name.
         path: of the file.
 
     Raises:
         DataError: more than :data:`MAX_RATIO` times the file's size.
     """
-    total, held = sum(sizes.values()), path.stat().st_size
+    about = path.stat()
+    # Holes of a sparse file hold nothing; some file systems do not tell of blocks.
+    held = min(about.st_size, 512 * getattr(about, "st_blocks", 0) or about.st_size)
+    total = sum(sizes.values())
     if total > max(FREE_BYTES, MAX_RATIO * held):
         name = max(sizes, key=lambda key: sizes[key])
         raise DataError(
             f"{name} declares {sizes[name]:,} bytes but the whole file has {held:,}",
-            fix="the file is damaged or made to exhaust the memory; write it again",
+            fix="the file is damaged or made to exhaust the memory; write it again, or in parts of fewer events",
         )
 
 
@@ -128,12 +162,3 @@ def _unreadable(path: Path, title: str, error: Exception) -> DataError:
     detail = " ".join(str(error).split()) or type(error).__name__
     what = f"cannot be read as {title}: {detail[:300]}"
     return DataError(what, where=path, fix="the file is damaged or of another kind; write or copy it again")
-
-
-def _kind_of(start: bytes) -> str | None:
-    return next((kind for magic, kind in SIGNATURES.items() if start.startswith(magic)), None)
-
-
-def _advice(start: bytes, ending: str) -> str:
-    kind = _kind_of(start)
-    return f"it looks like {kind}: correct the ending '{ending}'" if kind else "the file is damaged or of another kind"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Container, Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,8 @@ import numpy as np
 from pointae.errors import ConfigError, DataError
 from pointae.geometry import DetectorGeometry, geometry_from_dict, geometry_to_dict
 from pointae.hits import PER_HIT, HitBatch
-from pointae.io.assembly import Array
-from pointae.storage import check_version
+from pointae.io.assembly import Array, check_shape
+from pointae.storage import check_version, parse_json
 
 FORMAT = "pointae-hits"
 FORMAT_VERSION = 1
@@ -21,6 +24,12 @@ OPTIONAL = ("features", *PER_HIT, "event_id", "event_time_ns")
 JSON_BEGINS = ("{", "[", '"')
 """How text begins that is JSON in an attribute of HDF5."""
 PER_EVENT = ("event_id", "event_time_ns")
+MAX_FEATURES = 4096
+"""Features of a hit."""
+MAX_EMPTY = 10_000_000
+"""Events that a file may have beyond its hits."""
+IN_MEMORY = {"coords": 4, "offsets": 8, "features": 4, "event_id": 8, "event_time_ns": 8}
+"""Bytes that a number of an array becomes; of others one a number."""
 
 
 def attributes_of(hits: HitBatch, extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,20 +58,61 @@ def stated_geometry(attributes: Mapping[str, Any]) -> DetectorGeometry | None:
 def feature_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:
     """The names of C features; numbered where the file has none."""
     names = attributes.get("feature_names", [])
-    names = [names] if isinstance(names, str) else list(names)
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError("feature_names must be a list of texts", fix="one name for each column of features")
     if not names:
         return tuple(f"feature_{i}" for i in range(channels))
     if len(names) != channels:
         raise DataError(f"features has {channels} columns but {len(names)} feature_names")
-    return tuple(map(str, names))
+    if len(set(names)) < channels:
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"has two features called '{twice[:40]}'", fix="give each a name of its own")
+    return tuple(names)
 
 
-def check_required(names: object) -> None:
-    """Raise unless the two arrays are there without which a file is foreign."""
-    missing = [name for name in REQUIRED if name not in names]  # type: ignore[operator]
+def check_required(names: Container[str], found: Iterable[str]) -> None:
+    """Raise unless the two arrays are there without which a file is foreign.
+
+    Args:
+        names: what there is.
+        found: what there is, in words.
+    """
+    missing = [name for name in REQUIRED if name not in names]
     if missing:
-        found = ", ".join(sorted(map(str, names))[:10]) or "nothing"  # type: ignore[call-overload]
-        raise DataError(f"has no {' and no '.join(missing)}, found {found}", fix="see the native format in docs")
+        told = ", ".join(text[:60] for text in islice(found, 8)) or "nothing"
+        raise DataError(
+            f"has no {' and no '.join(missing)}, found {told}", fix="docs/formats.md tells the native format"
+        )
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise unless the arrays of a file are those of N hits in B events, before any of them is read."""
+    check_shape("coords", shapes["coords"], (None, 3))
+    if len(shapes["offsets"]) != 1 or not shapes["offsets"][0]:
+        raise DataError(f"offsets must be (E + 1,) integers, got shape {tuple(shapes['offsets'])}")
+    hits, events = shapes["coords"][0], shapes["offsets"][0] - 1
+    if events > hits + MAX_EMPTY:
+        told = f"offsets declares {events:,} events for the {hits:,} hits of coords, at most {MAX_EMPTY:,} more may be"
+        raise DataError(told, fix="leave out events without hits, or write several files")
+    for name, shape in shapes.items():
+        if name == "features":
+            check_shape(name, shape, (hits, None))
+            if shape[1] > MAX_FEATURES:
+                told = f"features has {shape[1]:,} columns, at most {MAX_FEATURES:,} are read"
+                raise DataError(told, fix="keep those that a network is to see")
+        elif name not in REQUIRED:
+            check_shape(name, shape, (events if name in PER_EVENT else hits,))
+
+
+def bytes_needed(shapes: Mapping[str, tuple[int, ...]], itemsizes: Mapping[str, int]) -> dict[str, int]:
+    """Bytes that each array takes, as it is stored or as it is kept, whichever is more.
+
+    Args:
+        shapes: by name.
+        itemsizes: bytes of a stored value, by name.
+    """
+    return {name: math.prod(shape) * max(itemsizes[name], IN_MEMORY.get(name, 1)) for name, shape in shapes.items()}
 
 
 def arrays_of(hits: HitBatch) -> dict[str, Array]:
@@ -106,16 +156,19 @@ def _is_half(character: str) -> bool:
 
 
 def from_text(value: Any) -> Any:
-    """The inverse of :func:`to_text`, as plain Python values."""
-    if isinstance(value, bytes):
-        value = value.decode()
+    """The inverse of :func:`to_text`, as plain Python values; what is no UTF-8 is replaced."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
-        if isinstance(value, list):
-            value = [item.decode() if isinstance(item, bytes) else item for item in value]
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    value = _text(value)
     if isinstance(value, str) and (value[:1] in JSON_BEGINS or value == "null"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
+        with suppress(ValueError):
+            return parse_json(value, undefined=True)
     return value
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,23 @@ from pointae.io.assembly import (
     Assembler,
     Columns,
     as_field,
-    check_shape,
     checked_offsets,
     grid_that_holds,
     place_of,
     real_numbers,
+    texts,
     whole_numbers,
 )
 from pointae.io.boundary import bounded
+from pointae.io.h5_storage import MAX_TEXT, check_storage, longest_text
 from pointae.io.native import (
     OPTIONAL,
-    PER_EVENT,
     REQUIRED,
     arrays_of,
     attributes_of,
+    bytes_needed,
     check_required,
+    check_shapes,
     feature_names,
     from_text,
     stated_geometry,
@@ -48,6 +52,8 @@ CACHE_BYTES = 1 << 20
 
 MAX_ATTRIBUTE = 60_000
 """Bytes of an attribute that HDF5 keeps beside its name."""
+MAX_ATTRIBUTES, MAX_ATTRIBUTE_BYTES = 1000, 4 << 20
+"""Attributes that are read, and bytes of each."""
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
@@ -68,7 +74,7 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     """The attributes of a file."""
     with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
-        return {name: from_text(value) for name, value in file.attrs.items()}
+        return _attributes(file)
 
 
 class _Source:
@@ -76,17 +82,17 @@ class _Source:
 
     def __init__(self, file: h5py.File, assembler: Assembler) -> None:
         self._skips = assembler.skips
-        attributes = {name: from_text(value) for name, value in file.attrs.items()}
-        check_required(file.keys())
+        path = Path(file.filename)
+        attributes = _attributes(file)
+        check_required(file, _contents(file))
         self._arrays = {name: _array(file, name) for name in (*REQUIRED, *OPTIONAL) if name in file}
-        bounded({name: array.size * array.dtype.itemsize for name, array in self._arrays.items()}, Path(file.filename))
-        coords = self._arrays["coords"]
-        check_shape("coords", coords.shape, (None, 3))
-        self._offsets = checked_offsets(self._arrays["offsets"][:], len(coords))
+        shapes = {name: array.shape for name, array in self._arrays.items()}
+        check_shapes(shapes)
+        bounded(bytes_needed(shapes, {name: array.dtype.itemsize for name, array in self._arrays.items()}), path)
         for name, array in self._arrays.items():
-            length = self.events if name in PER_EVENT else len(coords)
-            if name not in REQUIRED:
-                check_shape(name, array.shape, (length, None) if name == "features" else (length,))
+            check_storage(name, array)
+        self._longest_text = longest_text(path) if _holds_texts(self._arrays.get("event_id")) else 1
+        self._offsets = checked_offsets(self._rows("offsets", 0, shapes["offsets"][0], np.int64), shapes["coords"][0])
         channels = self._arrays["features"].shape[1] if "features" in self._arrays else 0
         self._names = feature_names(attributes, channels)
         self._geometry = stated_geometry(attributes)
@@ -146,14 +152,20 @@ class _Source:
             return whole_numbers(part, name, np.int32, place, instead=-1 if self._skips else None)
         if name == "features":
             return real_numbers(part, name)
+        if name == "offsets":
+            return whole_numbers(part, name, np.int64)
         return as_field(part, name, place)
 
     def _event_ids(self, first: int, last: int) -> Array | list[str] | None:
         array = self._arrays.get("event_id")
         if array is None:
             return None
-        if h5py.check_string_dtype(array.dtype):
-            return list(array.asstr()[first:last])
+        if _holds_texts(array):
+            step = max(1, MAX_TEXT // self._longest_text)
+            parts = (array[at : min(at + step, last)] for at in range(first, last, step))
+            return list(chain.from_iterable(map(texts, parts)))
+        if array.dtype.kind == "S":
+            return texts(array[first:last])
         return whole_numbers(array[first:last], "event_id", np.int64)
 
     def _event_times(self, first: int, last: int) -> Array | None:
@@ -166,6 +178,51 @@ class _Source:
             part = self._converted("coords", coords[first : first + ROWS], first)
             highest = np.maximum(highest, part.max(0, keepdims=True))
         return grid_that_holds(highest)
+
+
+def _attributes(file: h5py.File) -> dict[str, Any]:
+    """The attributes of a file as plain values; those of types that we never write as the name of their type.
+
+    Raises:
+        DataError: more of them, or larger ones, than describe hits.
+    """
+    if len(file.attrs) > MAX_ATTRIBUTES:
+        raise DataError(f"has {len(file.attrs):,} attributes, at most {MAX_ATTRIBUTES:,} are read", fix="keep fewer")
+    found, longest = {}, 0
+    for name in file.attrs:
+        about = file.attrs.get_id(name)
+        texts_apart = about.dtype.kind == "O" and h5py.check_string_dtype(about.dtype) is not None
+        if about.shape is None or not (texts_apart or about.dtype.kind in "biufS"):
+            found[from_text(name)] = f"<{about.dtype}>"
+            continue
+        rows = math.prod(about.shape)
+        if texts_apart and rows > 1:
+            longest = longest or longest_text(Path(file.filename))
+            _check_size(name, rows * longest, MAX_TEXT)
+        elif not texts_apart:
+            _check_size(name, rows * about.dtype.itemsize, MAX_ATTRIBUTE_BYTES)
+        found[from_text(name)] = from_text(file.attrs[name])
+    return found
+
+
+def _check_size(name: str, size: int, most: int) -> None:
+    if size > most:
+        told = f"its attribute '{name[:40]}' takes {size:,} bytes, at most {most:,} are read"
+        raise DataError(told, fix="keep large things as arrays")
+
+
+def _contents(file: h5py.File) -> Iterator[str]:
+    """What a file holds, in words."""
+    for name in file:
+        kind = file.get(name, getclass=True)
+        columns = file[name].dtype.names if kind is h5py.Dataset else None
+        told = f"a table of {', '.join(columns)}" if columns else "a group" if kind is h5py.Group else ""
+        yield f"{name} ({told})" if told else name
+
+
+def _holds_texts(array: h5py.Dataset | None) -> bool:
+    """Whether an array holds texts of any length."""
+    return array is not None and array.dtype.kind == "O"
 
 
 def _array(file: h5py.File, name: str) -> h5py.Dataset:

@@ -65,7 +65,7 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
     with zipfile.ZipFile(path) as archive:
         check_members(archive.namelist())
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        check_required(members)
+        check_required(members, members)
         bounded({name: members[name].file_size for name in names if name in members}, path)
         found = {}
         for name in names:
