@@ -91,6 +91,8 @@ class RunRecord(_Told):
     retention: Fraction | None = None
     thresholds: dict[Fraction, Fraction] = {}
     """By retention; empty for runs that are older than they are, or had no signal to fix them on."""
+    signal_hits: Count | None = None
+    """Of the validation events that the thresholds were fixed on; ``None`` for runs that are older than this entry."""
     config_sha256: list[Sha256] = []
     """Of ``config.yaml``; two while it is replaced, none for runs that are older than this entry."""
     seal: Sha256 | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pointae.errors import DataError
+from pointae.errors import DataError, NonFiniteError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.images import gapped_restore, hits_of_image
@@ -24,13 +24,14 @@ def recover(hits: HitBatch, logits: Tensor, threshold: float) -> HitBatch:
         The hits with ``score`` (sigmoid in float32) and ``kept``.
 
     Raises:
-        DataError: ``logits`` do not match the hits, or are not finite.
+        DataError: ``logits`` do not match the hits.
+        NonFiniteError: they are not finite.
     """
     if logits.shape != (hits.num_hits,):
         raise DataError(f"logits must be ({hits.num_hits},), one a hit, got {tuple(logits.shape)}")
     score = logits.detach().float().sigmoid()
     if not bool(score.isfinite().all()):
-        raise DataError("the network gave scores that are not finite")
+        raise NonFiniteError("the network gave scores that are not finite")
     return hits.replace(score=score, kept=score >= threshold)
 
 

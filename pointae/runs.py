@@ -10,17 +10,22 @@ the newest.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from pointae.config import Config
 from pointae.config_files import load_config
-from pointae.errors import CheckpointError, ConfigError
+from pointae.errors import CheckpointError, ConfigError, StorageError
 from pointae.record import RECORD, RunRecord
 from pointae.storage import JSON_BYTES, digest, read_bounded, read_kept, write_atomically, write_json, write_table
 
 LATEST = "latest"
+HELD_FOR = 2.0
+"""Seconds that a training waits for its run: others hold it for a moment, to see whether it is free."""
 CONFIG_BYTES = 1_000_000
 """A config of a run is at most as large."""
 
@@ -207,6 +212,45 @@ class RunDirectory:
     def pause_path(self) -> Path:
         """While a file of this name exists, training pauses."""
         return self.path / "pause"
+
+    @contextmanager
+    def trained_here(self) -> Iterator[None]:
+        """Hold the run for the one process that trains it; the system lets go of it however that process ends.
+
+        Raises:
+            CheckpointError: another process holds it.
+        """
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=HELD_FOR)
+        except Timeout:
+            raise CheckpointError(
+                "is being trained by another process", where=self.path, fix="wait for it, or stop that one first"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"cannot be written: {error.strerror or error}", where=self.path) from error
+        with lock:
+            lock.release()  # of the two times that it is held now
+            yield
+
+    @property
+    def status(self) -> str:
+        """How its training stands: ``"training"``, as it ended, or ``"stopped"`` where its process was killed."""
+        told = self.record.status
+        if told != "training":
+            return told
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return told
+        except OSError:  # a folder that cannot be written: nobody trains in it
+            return "stopped"
+        lock.release()
+        return "stopped"
+
+    def _lock(self) -> FileLock:
+        return FileLock(self.path / "training.lock")
 
     def clear_temporaries(self) -> None:
         """Remove what a killed process was writing; for the one process that writes to the run."""

@@ -12,6 +12,8 @@ from pointae.metrics import cut_at_retention
 
 RETENTIONS = (*(percent / 100 for percent in range(90, 100)), 0.995)
 """Shares of signal whose threshold every run keeps."""
+FEW = 3
+"""Signal hits that should fall below a threshold, for the share above it to be known."""
 
 
 def thresholds_by_retention(score: Tensor, signal: Tensor, own: float) -> dict[float, float]:
@@ -28,6 +30,32 @@ def thresholds_by_retention(score: Tensor, signal: Tensor, own: float) -> dict[f
     if not bool(signal.any()):
         return {}
     return {retention: cut_at_retention(score, signal, retention) for retention in sorted({*RETENTIONS, own})}
+
+
+def weak_basis(signal_hits: int, retention: float) -> str | None:
+    """Why the share of signal that a threshold keeps is not known; ``None`` where it is.
+
+    Args:
+        signal_hits: of the validation events that the threshold was fixed on.
+        retention: share that it should keep.
+    """
+    if not signal_hits:
+        return "there was no signal in validation to fix the threshold on"
+    if signal_hits * (1 - retention) < FEW:
+        hits = "1 signal hit" if signal_hits == 1 else f"{signal_hits} signal hits"
+        return f"the threshold rests on {hits} of validation, too few to know which share of signal it keeps"
+    return None
+
+
+def check_threshold(threshold: float) -> float:
+    """The same threshold, if scores can be compared with it.
+
+    Raises:
+        UsageError: it is not in [0, 1].
+    """
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"the threshold must be between 0 and 1, as scores are, got {threshold:g}")
+    return threshold
 
 
 def threshold_at(thresholds: Mapping[float, float], retention: float) -> float:

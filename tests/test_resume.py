@@ -32,7 +32,7 @@ from pointae.simulate import simulate_events
 from pointae.terminal import Terminated
 from pointae.training.average import WeightAverage
 from pointae.training.checkpoint import GENERATIONS, checkpoint_of, give_up_after, load_checkpoint
-from pointae.training.gate import BatchGate
+from pointae.training.gate import Stop
 from pointae.training.session import resume_run, train_run
 from pointae.training.stepper import Stepper
 from pointae.weights import load_state, tensor_digest
@@ -432,9 +432,9 @@ def test_a_signal_waits_for_the_batch_and_the_run_can_go_on(tmp_path, whole, mon
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_second_signal_stops_at_once(tmp_path):
+def test_a_second_signal_stops_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with BatchGate(RunDirectory.create(tmp_path, "a")):
+    with Stop():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)

@@ -50,14 +50,14 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
     from visual.plots.training import draw_training
 
     command = shlex.join(["python", "tools/train.py", path, *overrides])
-    _tell(train_run(config, runs, draw=draw_training, command=command))
+    train_run(config, runs, draw=draw_training, command=command, finish=_tell)
 
 
 def _resume(path: str, overrides: Sequence[str], force: bool, epoch: int | None) -> None:
     from pointae.training.session import resume_run
     from visual.plots.training import draw_training
 
-    _tell(resume_run(path, overrides, force, draw=draw_training, epoch=epoch))
+    resume_run(path, overrides, force, draw=draw_training, epoch=epoch, finish=_tell)
 
 
 def _tell(run: RunDirectory) -> None:

@@ -20,7 +20,7 @@ from pointae.precision import Precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
 from pointae.training.checkpoint import Checkpoint, save_checkpoint
-from pointae.training.gate import BatchGate
+from pointae.training.gate import BatchGate, Stop
 from pointae.training.history import History, Row
 from pointae.training.objective import make_loss
 from pointae.training.stepper import Stepper
@@ -37,6 +37,7 @@ def train(
     run: RunDirectory,
     seed: int,
     precision: Precision,
+    stop: Stop,
     on_epoch: Sequence[OnEpoch] = (),
     origin: Mapping[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -52,12 +53,14 @@ def train(
         run: where weights, metrics and log go.
         seed: of the run.
         precision: device and arithmetic.
+        stop: holds Ctrl-C and SIGTERM until a batch is done.
         on_epoch: called with ``run`` after each epoch, once all of it is saved, e.g. to draw it.
         origin: JSON-able facts of config, data and versions, kept in each checkpoint.
         checkpoint: where to go on from.
 
     Raises:
-        NonFiniteError: a loss or gradient is not finite; the last good weights are kept.
+        NonFiniteError: a loss, gradient, score or weight is not finite; checkpoints and weights of the epochs before
+            are as they were.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the weights so far are kept.
         StorageError: weights or checkpoint could not be written; those before are as they were.
         CheckpointError: ``checkpoint`` is of another model.
@@ -77,13 +80,15 @@ def train(
         stepper.restore(checkpoint, [row["validation_loss"] for row in history.rows], run.path)
         _publish(run, history, stepper.judged, on_epoch)  # a kill may have come between the checkpoint and these
 
-    with BatchGate(run) as gate, _weights_kept_on_interrupt(stepper, run, history):
+    gate = BatchGate(run, stop)
+    with _weights_kept_on_interrupt(stepper, run, history):
         while len(history.rows) < settings.epochs and not history.out_of_patience(settings.patience):
             epoch, start = len(history.rows) + 1, gate.clock()
             stepper.loss = objective.at(epoch)
             train_loss = stepper.epoch(data, epoch, gate)
             trained = gate.clock()
             figures, outputs = validate(stepper.judged, data, validation_loss, settings.batch_size, precision)
+            stepper.check_weights()
             stepper.schedule.after_epoch(figures["validation_loss"])
             row = {
                 "epoch": epoch,

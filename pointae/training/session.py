@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config
 from pointae.data.events import CHUNK, EventData
 from pointae.environment import gather_environment
-from pointae.errors import ConfigError, StorageError
+from pointae.errors import CheckpointError, ConfigError, NonFiniteError, StorageError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
@@ -26,10 +27,11 @@ from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.terminal import console
-from pointae.thresholds import thresholds_by_retention
+from pointae.thresholds import thresholds_by_retention, weak_basis
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint, checkpoint_of, give_up_after, load_checkpoint
+from pointae.training.gate import Stop
 from pointae.training.loop import OnEpoch, train
 from pointae.weights import fill_model, load_state, load_weights
 
@@ -69,15 +71,22 @@ def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
 
 
 def train_run(
-    config: Config, parent: str | Path, draw: OnEpoch | None = None, command: str | None = None
+    config: Config,
+    parent: str | Path,
+    draw: OnEpoch | None = None,
+    command: str | None = None,
+    finish: OnEpoch | None = None,
 ) -> RunDirectory:
     """Train a config into a new run directory, and fix its threshold on validation events.
+
+    However it ends, the run's status says how: ``finished``, ``interrupted``, ``diverged`` or ``failed``.
 
     Args:
         config: everything that makes the run.
         parent: folder of run directories.
         draw: called with the run after each epoch.
         command: what a user typed, kept in the record as the recipe.
+        finish: called with the run once it is finished, e.g. to draw and tell it.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; the line that resumes was printed.
@@ -85,10 +94,12 @@ def train_run(
     """
     parts = _build(config)
     start_parts(parts.model, config.train.start)
-    run = RunDirectory.create(Path(parent), config.name)
-    run.write_config(dump_config(config))  # first: a directory with a config can be resumed
-    run.update_record(commands=[command] if command else [])
-    return _train(run, config, parts, None, draw)
+    with Stop() as stop:
+        run = RunDirectory.create(Path(parent), config.name)
+        with run.trained_here(), _told_how_to_go_on(run), _ending(run, config):
+            run.write_config(dump_config(config))  # first: a directory with a config can be resumed
+            run.update_record(commands=[command] if command else [], status="training")
+            return _train(run, config, parts, stop, None, draw, finish)
 
 
 def resume_run(
@@ -97,12 +108,12 @@ def resume_run(
     force: bool = False,
     draw: OnEpoch | None = None,
     epoch: int | None = None,
+    finish: OnEpoch | None = None,
 ) -> RunDirectory:
     """Go on with a run that was stopped, killed or finished, from its last whole checkpoint.
 
     On a CPU, weights, metrics (but for seconds) and predictions become those of a run that was never
     stopped, byte for byte. Before the first checkpoint the run starts over in the same directory.
-    Only one process may train a run at a time.
 
     Args:
         path: of the run.
@@ -111,32 +122,37 @@ def resume_run(
         force: go on with other settings or data.
         draw: as for :func:`train_run`.
         epoch: go back to its end and on from there; later epochs are given up. ``None``: the last one.
+        finish: as for :func:`train_run`.
 
     Raises:
-        CheckpointError: no checkpoint of that epoch, no run, no whole checkpoint, or one of other settings or data.
+        CheckpointError: no checkpoint of that epoch, no run, no whole checkpoint, one of other settings or data, or
+            another process trains the run.
         KeyboardInterrupt, NonFiniteError, StorageError: as :func:`train_run`.
     """
     run = RunDirectory.open(path)
-    config = run.config(overrides)
-    checkpoint = load_checkpoint(run) if epoch is None else checkpoint_of(run, epoch)
-    parts = _build(config)
-    if checkpoint is None:
-        start_parts(parts.model, config.train.start)
-    else:
-        forced = check_agreement(checkpoint, parts.origin, run, force)
-        give_up_after(run, checkpoint.epoch)
-        before = run.record.model_dump(mode="json")["resumed"]
-        run.update_record(resumed=[*before, {"epoch": checkpoint.epoch, "forced": forced}])
-    run.write_config(dump_config(config))
-    if overrides:  # without any, the recipe is what it was: a stop changes nothing
-        flags = ["--force"] if force else []
-        command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
-        run.update_record(commands=[*run.record.commands, command])
-    run.clear_temporaries()
-    told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
-    run.log(told)
-    console.print(told)
-    return _train(run, config, parts, checkpoint, draw)
+    with Stop() as stop, run.trained_here(), _told_how_to_go_on(run):
+        config = run.config(overrides)
+        checkpoint = load_checkpoint(run) if epoch is None else checkpoint_of(run, epoch)
+        parts = _build(config)
+        if checkpoint is None:
+            start_parts(parts.model, config.train.start)
+        else:
+            forced = check_agreement(checkpoint, parts.origin, run, force)
+            stop.check()
+            give_up_after(run, checkpoint.epoch)
+            before = run.record.model_dump(mode="json")["resumed"]
+            run.update_record(resumed=[*before, {"epoch": checkpoint.epoch, "forced": forced}])
+        run.write_config(dump_config(config))
+        if overrides:  # without any, the recipe is what it was: a stop changes nothing
+            flags = ["--force"] if force else []
+            command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
+            run.update_record(commands=[*run.record.commands, command])
+        run.clear_temporaries()
+        told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
+        run.log(told)
+        console.print(told)
+        with _ending(run, config):
+            return _train(run, config, parts, stop, checkpoint, draw, finish)
 
 
 @dataclass(frozen=True)
@@ -159,32 +175,78 @@ def _build(config: Config) -> _Parts:
 
 
 def _train(
-    run: RunDirectory, config: Config, parts: _Parts, checkpoint: Checkpoint | None, draw: OnEpoch | None
+    run: RunDirectory,
+    config: Config,
+    parts: _Parts,
+    stop: Stop,
+    checkpoint: Checkpoint | None,
+    draw: OnEpoch | None,
+    finish: OnEpoch | None,
 ) -> RunDirectory:
     _describe(run, config, parts)
+    stop.check()
     on_epoch = [] if draw is None else [draw]
-    resume = f"python tools/train.py --resume {run.path}"
-    try:
-        history = train(
-            parts.model, parts.data, config.train, run, config.seed, parts.precision, on_epoch, parts.origin, checkpoint
-        )
-        threshold = None if parts.data.robots else calibrate(parts.model, parts.data, config.evaluate, run)
-    except KeyboardInterrupt:
-        run.update_record(status="interrupted")
-        console.print(f"to go on:  {resume}")
-        raise
-    except StorageError as error:
-        error.fix = error.fix or f"what was saved before is whole; once that is mended: {resume}"
-        raise
+    history = train(
+        parts.model, parts.data, config.train, run, config.seed, parts.precision, stop, on_epoch, parts.origin,
+        checkpoint,
+    )  # fmt: skip
+    told = None if parts.data.robots else calibrate(parts.model, parts.data, config.evaluate, run)
+    stop.check()
     seconds = sum(row["seconds"] for row in history.rows)
     run.update_record(
         status="finished", seconds=round(seconds, 1), epochs=len(history.rows), best_epoch=history.best_epoch
     )
     console.print(f"trained in {seconds:.0f} s; best epoch {history.best_epoch}")
-    if threshold is not None:
-        kept = f"{config.evaluate.retention:.0%} of signal"
-        console.print(f"threshold {threshold:.3f} keeps {kept} on validation events")
+    if told is not None:
+        console.print(told)
+    if finish is not None:
+        finish(run)
+    stop.check()
     return run
+
+
+@contextmanager
+def _told_how_to_go_on(run: RunDirectory) -> Iterator[None]:
+    """Print the line that resumes where the training is interrupted, and name it where the disk fails."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"to go on:  {_resuming(run)}", markup=False)
+        raise
+    except StorageError as error:
+        error.fix = error.fix or f"what was saved before is whole; once that is mended: {_resuming(run)}"
+        raise
+
+
+@contextmanager
+def _ending(run: RunDirectory, config: Config) -> Iterator[None]:
+    """Enter into the record how the training ends; what ended it goes on its way."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, NonFiniteError):
+            _tell_what_is_kept(error, run, config.train.learning_rate / 10)
+        names = {KeyboardInterrupt: "interrupted", NonFiniteError: "diverged"}
+        status = next((name for kind, name in names.items() if isinstance(error, kind)), "failed")
+        with suppress(StorageError, CheckpointError):  # the first failure is the one that is told
+            if run.record.status == "training":  # one that is finished already stays so
+                run.update_record(status=status)
+        raise
+
+
+def _tell_what_is_kept(error: NonFiniteError, run: RunDirectory, rate: float) -> None:
+    done, again = max(run.checkpoints(), default=0), f"{_resuming(run)}{{}} train.learning_rate={rate:g}"
+    error.at(run.path)
+    if done:
+        again = again.format(" --force")
+        error.fix = f"the weights up to epoch {done} are kept; with smaller steps it may go on: {again}"
+    else:
+        again = again.format("")
+        error.fix = f"no epoch was finished, so no weights are kept; smaller steps may help: {again}"
+
+
+def _resuming(run: RunDirectory) -> str:
+    return shlex.join(["python", "tools/train.py", "--resume", str(run.path)])
 
 
 def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
@@ -193,6 +255,7 @@ def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     run.update_record(
         name=run.name,
+        non_finite=None,
         started=run.record.started or time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         status="training",
         geometry=geometry_to_dict(parts.data.geometry),
@@ -211,8 +274,8 @@ def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
     )
 
 
-def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, run: RunDirectory) -> float:
-    """The score at which the run keeps the asked share of signal on validation events.
+def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, run: RunDirectory) -> str:
+    """Fix the score at which the run keeps the asked share of signal on validation events; returns it in words.
 
     Stored in the run, with the thresholds of other shares (:mod:`pointae.thresholds`) and the decisions on
     the first few of those events for the viewer.
@@ -223,10 +286,14 @@ def calibrate(model: Autoencoder, data: EventData, settings: EvaluateSettings, r
     assert hits.signal is not None
     thresholds = thresholds_by_retention(hits.score, hits.signal, settings.retention)
     threshold = thresholds.get(settings.retention, 0.5)
-    run.update_record(threshold=threshold, retention=settings.retention, thresholds=thresholds)
+    found = int(hits.signal.sum())
+    run.update_record(threshold=threshold, retention=settings.retention, thresholds=thresholds, signal_hits=found)
     run.write_outputs(output_histogram(hits.score, hits.signal))  # of the best weights, no longer of the last epoch's
     if settings.pictures:
         shown = hits.events(slice(0, settings.pictures))
         assert shown.score is not None
         write_hits(run.predictions_path("events"), shown.replace(kept=shown.score >= threshold))
-    return threshold
+    weak = weak_basis(found, settings.retention)
+    if weak is not None:
+        return f"{weak}: hits that score {threshold:.3f} or more are kept"
+    return f"threshold {threshold:.3f} keeps {100 * settings.retention:g} % of signal on validation events"

@@ -177,6 +177,17 @@ class Stepper:
 
     # ---- what is not finite ----------------------------------------------------------------------
 
+    def check_weights(self) -> None:
+        """Refuse to keep weights that no loss was asked of since the last step.
+
+        Raises:
+            NonFiniteError: one of the model or of its average is not finite.
+        """
+        for model in (self.model, self.judged):
+            for name, value in model.state_dict().items():
+                if value.is_floating_point() and not bool(value.isfinite().all()):
+                    raise NonFiniteError(f"'{name}' of the model is not finite")
+
     def _count_skips(self, finite: bool, batch: Batch) -> None:
         """fp16 may skip a few overflowing steps; anything else stops at once."""
         self.skipped = 0 if finite else self.skipped + 1
@@ -187,11 +198,7 @@ class Stepper:
         ids = batch.hits.event_id
         events = [] if ids is None else list(ids) if isinstance(ids, tuple) else ids.tolist()
         self.run.update_record(non_finite={"what": what, "events": events})
-        return NonFiniteError(
-            f"the {what} is not finite; the events of that batch are listed in run.json",
-            where=self.run.path,
-            fix="the last good weights are kept; try a lower train.learning_rate or precision fp32",
-        )
+        return NonFiniteError(f"the {what} is not finite; the events of that batch are listed in run.json")
 
 
 def to_device(batch: Batch, precision: Precision) -> Batch:

@@ -97,7 +97,7 @@ def validate(
     Of a loss of several parts each is told raw and, as ``..._scaled``, as it enters the sum.
 
     Raises:
-        NonFiniteError: the loss is not finite.
+        NonFiniteError: the loss or a score is not finite.
         ConfigError: robots are to be made by a decoder that makes none.
     """
     model.eval()
@@ -110,14 +110,14 @@ def validate(
             prediction = model(batch.hits)
         parts = loss.parts(prediction, batch)
         told = {"loss": total(parts)}
+        if not bool(told["loss"].isfinite()):
+            raise NonFiniteError("the validation loss is not finite")
         for name, part in parts.items() if len(parts) > 1 else ():
             told |= {name: part.raw, f"{name}_scaled": part.scaled}
         for name, value in told.items():
             sums[name] = sums.get(name, 0.0) + float(value) * batch.hits.batch_size
         count += batch.hits.batch_size
         judge.update(batch, prediction)
-    if not math.isfinite(sums["loss"]):
-        raise NonFiniteError("the validation loss is not finite", fix="try a lower train.learning_rate")
     means = {f"validation_{name}": value / max(1, count) for name, value in sums.items()}
     return {**means, **judge.figures()}, judge.outputs()
 
@@ -125,5 +125,8 @@ def validate(
 def in_words(row: Row) -> str:
     """The figure of a row that tells most."""
     if "noise_removed_at_97" in row:
-        return f"noise removed {row['noise_removed_at_97']:.1%} at 97 % signal kept"
+        removed = row["noise_removed_at_97"]
+        if math.isfinite(removed):
+            return f"noise removed {removed:.1%} at 97 % signal kept"
+        return f"no {'signal' if not row['signal_hits'] else 'noise'} in validation to judge by"
     return f"exact robots {row['exact_accuracy']:.1%}, category F1 {row['category_f1']:.1%}"
