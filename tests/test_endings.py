@@ -120,9 +120,10 @@ def test_a_signal_in_the_stages_after_the_last_epoch(tmp_path, whole, monkeypatc
         os.kill(os.getpid(), signal.SIGINT)
         return own(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(session, "calibrate", signalled if stage == "calibrate" else session.calibrate)
-        train_run(config_of(), tmp_path, finish=signalled if stage == "finish" else finish)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(config_of(), tmp_path, finish=signalled if stage == "finish" else finish)
     assert RunDirectory.open(tmp_path / "run").record.thresholds == whole.record.thresholds  # the stage was finished
     assert_interrupted_and_resumes(tmp_path, whole, capsys.readouterr().out)
 
@@ -170,9 +171,10 @@ def test_the_advice_after_a_divergence_works(tmp_path, monkeypatch):
             explode(self.model)
         return value
 
-    with monkeypatch.context() as patch, pytest.raises(NonFiniteError) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr(Stepper, "step", diverging)
-        train_run(config_of(), tmp_path)
+        with pytest.raises(NonFiniteError) as caught:
+            train_run(config_of(), tmp_path)
     run = RunDirectory.open(tmp_path / "run")
     assert run.status == "diverged"
     assert "the weights up to epoch 1 are kept" in str(caught.value)
