@@ -184,7 +184,7 @@ def check_version(version: Any, newest: int, name: str = "format_version") -> No
         ConfigError: it is later, or no version; the caller says where.
     """
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        told = f"{version!s:.40}" if isinstance(version, str | float | bool) else "something else"
+        told = f"{version!r:.40}" if isinstance(version, str | float | bool) else "something else"
         raise ConfigError(f"{name} must be a whole number from 1 on, got {told}")
     if version > newest:
         told = str(version) if version < 1 << 64 else "a number"

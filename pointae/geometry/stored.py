@@ -205,4 +205,4 @@ def _told(value: Any) -> str:
         return "a mapping"
     if isinstance(value, int) and value.bit_length() > 128:
         return f"a number of {value.bit_length()} bits"
-    return f"{value!s:.40}"
+    return f"'{value:.40}'" if isinstance(value, str) else f"{value!s:.40}"

@@ -51,8 +51,9 @@ def stated_geometry(attributes: Mapping[str, Any]) -> DetectorGeometry | None:
             check_version(attributes.get("format_version", 1), FORMAT_VERSION)
         return geometry_from_dict(attributes) if "spatial_shape" in attributes else None
     except ConfigError as error:
-        fix = error.fix or "spatial_shape is [X, Y, T]"
-        raise DataError(f"attributes describe no grid: {error.what}", fix=fix) from error
+        fix = error.fix or "docs/formats.md tells how attributes state a grid"
+        told = error.what if "version" in error.what.split()[0] else f"attributes describe no grid: {error.what}"
+        raise DataError(told, fix=fix) from error
 
 
 def feature_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:

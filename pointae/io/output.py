@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from pointae.errors import DataError, StorageError, UsageError
+from pointae.geometry import differences_of
 from pointae.hits import HitBatch
 from pointae.io.boundary import writing
 from pointae.storage import sync
@@ -137,6 +138,9 @@ class HitWriter:
         ids, timed = type(hits.event_id).__name__, hits.event_time_ns is not None
         kind = (hits.geometry, hits.feature_names, tuple(hits.present), ids, timed)
         if self._kind is None:
-            self._kind = kind
+            self._kind, self._grid = kind, hits.geometry
         elif self._kind != kind:
-            raise DataError("the blocks of one file must have the same grid and the same fields")
+            told = [
+                f": {what} {here}, not {before}" for what, here, before in differences_of(hits.geometry, self._grid)
+            ]
+            raise DataError(f"the blocks of one file must have the same grid and the same fields{''.join(told)}")

@@ -18,7 +18,7 @@ from pointae.config_files import dump_config
 from pointae.data.events import CHUNK, EventData
 from pointae.environment import gather_environment
 from pointae.errors import CheckpointError, ConfigError, NonFiniteError, StorageError
-from pointae.geometry import geometry_to_dict
+from pointae.geometry import DetectorGeometry, differences_of, geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import output_histogram
@@ -26,7 +26,7 @@ from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
-from pointae.terminal import console
+from pointae.terminal import console, errors
 from pointae.thresholds import thresholds_by_retention, weak_basis
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
@@ -46,13 +46,14 @@ def build_model(config: Config, data: EventData) -> Autoencoder:
     return model
 
 
-def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
+def start_parts(model: Autoencoder, start: Mapping[str, str], geometry: DetectorGeometry | None = None) -> None:
     """Fill parts of a model with what was trained before.
 
     Args:
         model: not trained yet.
         start: run directory or name of shipped weights, by the part's name in the model; of the whole
             (``model``), what the trained one lacks stays as it is, e.g. a head that is new.
+        geometry: of the model's events; it is said where those trained on before were on another.
 
     Raises:
         ConfigError: the model has no such part.
@@ -60,7 +61,10 @@ def start_parts(model: Autoencoder, start: Mapping[str, str]) -> None:
     """
     parts = dict(model.named_modules())
     for name, trained in start.items():
-        path = open_trained(trained).weights
+        found = open_trained(trained)
+        path = found.weights
+        for what, ours, theirs in [] if geometry is None else differences_of(geometry, found.geometry):
+            errors.print(f"warning: '{name}' starts as {trained}: {what} {theirs} there and {ours} here", markup=False)
         if name == "model":
             state, _ = load_state(path)
             fill_model(model, {**model.state_dict(), **state}, path)
@@ -93,7 +97,7 @@ def train_run(
         NonFiniteError, StorageError: as :func:`~pointae.training.loop.train`.
     """
     parts = _build(config)
-    start_parts(parts.model, config.train.start)
+    start_parts(parts.model, config.train.start, parts.data.geometry)
     with Stop() as stop:
         run = RunDirectory.create(Path(parent), config.name)
         with run.trained_here(), _told_how_to_go_on(run), _ending(run, config):
@@ -135,7 +139,7 @@ def resume_run(
         checkpoint = load_checkpoint(run) if epoch is None else checkpoint_of(run, epoch)
         parts = _build(config)
         if checkpoint is None:
-            start_parts(parts.model, config.train.start)
+            start_parts(parts.model, config.train.start, parts.data.geometry)
         else:
             forced = check_agreement(checkpoint, parts.origin, run, force)
             stop.check()

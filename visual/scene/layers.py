@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pointae.errors import DataError, UsageError
-from pointae.geometry import Axis
+from pointae.geometry import Axis, differences_of
 from pointae.hits import HitBatch
 from pointae.robots import KINDS
 from visual.colours import STYLES, Style
@@ -238,9 +238,12 @@ def _all(hits: HitBatch) -> Tensor:
 
 def _stage(name: str, stage: HitBatch, hits: HitBatch) -> HitBatch:
     if stage.batch_size != hits.batch_size or stage.geometry != hits.geometry:
+        told = [
+            f"; {what} {theirs}, not {ours}" for what, theirs, ours in differences_of(stage.geometry, hits.geometry)
+        ]
         raise DataError(
             f"'{name}' must be of the same {hits.batch_size} events on the grid "
-            f"{hits.geometry.spatial_shape}, got {stage.batch_size} on {stage.geometry.spatial_shape}",
+            f"{hits.geometry.spatial_shape}, got {stage.batch_size} on {stage.geometry.spatial_shape}{''.join(told)}",
             fix="make them together: python tools/evaluate.py RUN",
         )
     return stage
