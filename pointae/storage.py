@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pointae.errors import CheckpointError, ConfigError, StorageError
+from pointae.replacing import Replacement, sync
 
 JSON_BYTES, JSON_VALUES, JSON_DEPTH, JSON_DIGITS = 32_000_000, 1_000_000, 64, 40
 """Most that is read of JSON: bytes, values, levels, and digits of a whole number."""
@@ -84,35 +85,24 @@ def read_bounded(path: str | Path, most: int) -> bytes:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or nothing: temporary file beside it, flush, fsync, read back, replace.
+    """Write a whole file or nothing: temporary file beside it, fsync, read back, replace; a link is followed.
 
     Raises:
         StorageError: the disk is full, a permission is missing, it does not read back as written, ...
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if temporary.read_bytes() != content:
-            raise OSError(errno.EIO, "it does not read back as it was written")
-        os.replace(temporary, path)
-        sync(path.parent)
+        whole = Replacement(path)
+        try:
+            with whole.temporary.open("wb") as file:
+                file.write(content)
+            sync(whole.temporary)
+            if whole.temporary.read_bytes() != content:
+                raise OSError(errno.EIO, "it does not read back as it was written")
+            whole.keep()
+        finally:
+            whole.drop()
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise StorageError(f"cannot be written: {error.strerror}", where=path) from error
-
-
-def sync(path: Path) -> None:
-    """Wait until what was written to ``path``, a file or a folder, is on the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot open a folder; its replace is durable by itself
-        return
-    handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_json(path: Path, content: Any) -> None:

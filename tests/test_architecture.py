@@ -15,6 +15,7 @@ ROWS = [
         "threads",
         "allocator",
         "environment",
+        "replacing",
         "storage",
         "terminal",
         "ordering",

@@ -22,7 +22,7 @@ from pointae.io.boundary import look, reading
 from pointae.io.deepclean3d import EVENTS, fields_lost, grid_of, hits_of, read_bundle
 from pointae.io.image_file import read_image, write_image
 from pointae.io.output import WriteReport
-from pointae.storage import sync
+from pointae.replacing import sync
 
 DATA, LABELS = "Data", ("Labels_Sparse", "Labels")
 READERS = {".npy": (read_image, b"\x93NUMPY"), ".pt": (read_bundle, b"PK\x03\x04")}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +12,7 @@ from pointae.errors import DataError, StorageError, UsageError
 from pointae.geometry import differences_of
 from pointae.hits import HitBatch
 from pointae.io.boundary import writing
-from pointae.storage import sync
+from pointae.replacing import Replacement, sync
 
 
 @dataclass
@@ -71,7 +68,7 @@ class HitWriter:
     """Writes hits block by block; a context manager.
 
     The file replaces any older one at the end, in one step. After a failure inside the ``with``
-    nothing is left of it and the older one is as it was.
+    nothing is left of it and the older one is as it was. A link is followed: what it leads to is replaced.
 
     Args:
         path: of the file.
@@ -85,7 +82,6 @@ class HitWriter:
         self._path, self._make_sink = path, make_sink
         self._attributes, self._kept_only = dict(attributes or {}), kept_only
         self._kind: tuple[object, ...] | None = None
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
     def __enter__(self) -> HitWriter:
         with writing(self._path):
@@ -93,7 +89,12 @@ class HitWriter:
                 raise UsageError("is a folder that exists already", fix="choose another name or remove it")
             if not self._path.parent.is_dir():
                 raise StorageError(f"folder {self._path.parent} does not exist", fix="make it first")
-            self._sink = self._make_sink(self._temporary, self._attributes)
+            self._whole = Replacement(self._path)
+            try:
+                self._sink = self._make_sink(self._whole.temporary, self._attributes)
+            except BaseException:
+                self._whole.drop()
+                raise
         return self
 
     def append(self, hits: HitBatch) -> None:
@@ -124,13 +125,10 @@ class HitWriter:
                 if error is None and not complete:
                     raise DataError("nothing was given to write", fix="append at least one batch, if need be empty")
                 if complete:
-                    sync(self._temporary)
-                    os.replace(self._temporary, self._path)
-                    sync(self._path.parent)
+                    sync(self._whole.temporary)
+                    self._whole.keep()
         finally:
-            if self._temporary.is_dir():
-                shutil.rmtree(self._temporary)
-            self._temporary.unlink(missing_ok=True)
+            self._whole.drop()
         self.report.hits -= self.report.hits_lost
         self.report.events -= self.report.events_lost
 
