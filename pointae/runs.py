@@ -202,11 +202,17 @@ class RunDirectory:
 
     def checkpoints(self) -> dict[int, Path]:
         """Existing checkpoints by epoch, the newest first, good or damaged."""
-        found = {
-            int(path.stem.removeprefix("epoch-")): path
-            for path in self.path.glob("checkpoints/epoch-*[0-9].safetensors")
-        }
-        return dict(sorted(found.items(), reverse=True))
+        epochs = [int(path.stem.removeprefix("epoch-")) for path in self._checkpoint_files(True)]
+        return {epoch: self.checkpoint_path(epoch) for epoch in sorted(epochs, reverse=True)}
+
+    def other_checkpoints(self) -> list[Path]:
+        """Files beside the checkpoints that are not named as they are, e.g. copies."""
+        return self._checkpoint_files(False)
+
+    def _checkpoint_files(self, named: bool) -> list[Path]:
+        pattern = re.compile(r"epoch-(\d{4}|[1-9]\d{4,8})", re.ASCII)
+        files = sorted(self.path.glob("checkpoints/*.safetensors"))
+        return [path for path in files if bool(pattern.fullmatch(path.stem)) == named and path.name[0] != "."]
 
     @property
     def pause_path(self) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from pointae.errors import CheckpointError, StorageError
 from pointae.runs import RunDirectory
 from pointae.terminal import errors
+from pointae.training.facts import check_content
 from pointae.weights import load_state, save_state
 
 FORMAT = "pointae-checkpoint"
@@ -71,19 +73,21 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint, generations: int 
 
 
 def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
-    """The newest checkpoint that is whole; warns of each that is not. ``None`` before the first epoch ended.
+    """The newest checkpoint that is whole and can be gone on from; warns of each that is not.
+
+    ``None`` before the first epoch ended.
 
     Raises:
         CheckpointError: epochs were trained, and no checkpoint of them can be read.
     """
     found = run.checkpoints()
-    for path in found.values():
+    for path in run.other_checkpoints():
+        _warn(run, f"{path}: is not named as a checkpoint is, and is passed over")
+    for epoch, path in found.items():
         try:
-            tensors, facts = load_state(path, FORMAT)
+            return _read(path, epoch)
         except CheckpointError as error:
             _warn(run, f"{error}; falling back to the checkpoint before")
-        else:
-            return Checkpoint(int(facts["epoch"]), tensors, facts)
     if found or run.metrics_path.is_file():  # a row is written after its checkpoint
         raise CheckpointError("has no readable checkpoint to resume from", where=run.path, fix="train it anew")
     return None
@@ -103,14 +107,22 @@ def checkpoint_of(run: RunDirectory, epoch: int) -> Checkpoint:
             where=run.path,
             fix="train.checkpoints says how many of the newest are kept",
         )
-    tensors, facts = load_state(found[epoch], FORMAT)
-    return Checkpoint(epoch, tensors, facts)
+    return _read(found[epoch], epoch)
 
 
 def give_up_after(run: RunDirectory, epoch: int) -> None:
     """Let go of the checkpoints of later epochs: the run goes on from this one."""
     for later in [path for number, path in run.checkpoints().items() if number > epoch]:
         later.unlink(missing_ok=True)
+
+
+def _read(path: Path, epoch: int) -> Checkpoint:
+    """A checkpoint, once it is known to be one to go on from, and of the epoch that its name says."""
+    tensors, facts = load_state(path, FORMAT)
+    check_content(tensors, facts, path)
+    if facts["epoch"] != epoch:
+        raise CheckpointError(f"is the checkpoint of epoch {facts['epoch']}, whatever its name says", where=path)
+    return Checkpoint(epoch, tensors, facts)
 
 
 def _warn(run: RunDirectory, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pointae.errors import CheckpointError
 from pointae.training.checkpoint import Checkpoint, named
 
 Row = dict[str, Any]
@@ -51,6 +52,8 @@ class History:
     def of(cls, checkpoint: Checkpoint, criterion: str) -> History:
         """The history that a checkpoint ends."""
         facts = checkpoint.facts
+        if criterion not in facts.get("bests", {"loss": None}):
+            raise CheckpointError(f"keeps no best epoch by {criterion}", where="train.best", fix="set it to loss")
         if "bests" not in facts:  # a checkpoint from before there were several criteria
             found = {"loss": Best(facts["best_epoch"], facts["best_loss"], checkpoint.part("best"))}
         else:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from pointae import draws
 from pointae.config import TrainSettings
 from pointae.data.events import Batch, EventData
-from pointae.errors import NonFiniteError
+from pointae.errors import CheckpointError, NonFiniteError
 from pointae.nn.autoencoder import Prediction
 from pointae.precision import Precision
 from pointae.runs import RunDirectory
 from pointae.terminal import progress
 from pointae.training.average import WeightAverage
 from pointae.training.checkpoint import Checkpoint, named
+from pointae.training.facts import MOMENTS
 from pointae.training.gate import BatchGate
 from pointae.training.schedule import Schedule
 from pointae.weights import fill_model
@@ -152,22 +153,31 @@ class Stepper:
         """
         facts = checkpoint.facts
         fill_model(self.model, checkpoint.part("model"), where)
-        self._restore_optimiser(checkpoint.part("optimiser"))
-        self.done, self.skipped = int(facts["steps"]), int(facts["skipped"])
+        self._restore_optimiser(checkpoint)
+        self.done, self.skipped = facts["steps"], facts.get("skipped", 0)
+        if self.schedule.per_step is not None and self.done > self.steps:
+            raise CheckpointError(
+                f"did {self.done:,} steps, more than the {self.steps:,} of its schedule",
+                where=where,
+                fix="more train.epochs, or train.schedule=constant",
+            )
         self.schedule.replay(self.done, validation_losses)
-        if self.scaler.is_enabled() and facts["scaler"]:
+        if self.scaler.is_enabled() and facts.get("scaler"):
             self.scaler.load_state_dict(facts["scaler"])
         if self.average is not None:
             # An average that is only switched on now, by force, starts from the model.
             fill_model(self.average.model, checkpoint.part("average") or checkpoint.part("model"), where)
-            self.average.updates = int(facts["averaged"])
+            self.average.updates = facts.get("averaged", 0)
         rng = checkpoint.part("rng")
         torch.set_rng_state(rng["cpu"])
         if "cuda" in rng and self.precision.device.type == "cuda":
             torch.cuda.set_rng_state(rng["cuda"], self.precision.device)
 
-    def _restore_optimiser(self, moments: dict[str, Tensor]) -> None:
+    def _restore_optimiser(self, checkpoint: Checkpoint) -> None:
         """Moments and steps of each parameter; rates and decays stay those of the settings."""
+        moments = checkpoint.part("optimiser")
+        if {key.rpartition(".")[2] for key in moments} - MOMENTS[self.settings.optimiser]:
+            moments = {}  # of the optimiser before, which was changed by force
         indices = {name: index for index, (name, _) in enumerate(self.model.named_parameters())}
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in moments.items():
