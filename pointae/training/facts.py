@@ -93,7 +93,8 @@ class Facts(_Facts):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Facts:
-        if [row.get("epoch") for row in self.rows] != list(range(1, self.epoch + 1)):
+        numbers = [row.get("epoch") for row in self.rows]
+        if len(numbers) != self.epoch or numbers != list(range(1, len(numbers) + 1)):
             raise ValueError(f"rows must be those of the epochs 1 to {self.epoch}, one each")
         for row in self.rows:
             for name in ("validation_loss", "train_loss", "seconds", "learning_rate"):
