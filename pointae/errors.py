@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class PointaeError(Exception):
     """A failure told in one line: where, what, and what to do about it.
@@ -68,6 +70,12 @@ class ComponentError(PointaeError):
     """An optional component that was asked for by name is missing or cannot run here."""
 
     exit_code = 7
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of work over several things: the largest of theirs, but 1, the unexpected, before all others."""
+    found = set(codes)
+    return 1 if 1 in found else max(found, default=0)
 
 
 def unknown_name(kind: str, name: str, known: object) -> ConfigError:

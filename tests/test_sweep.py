@@ -32,7 +32,16 @@ from pointae.analysis.sweep.trials import sweep_facts
 from pointae.analysis.workbook import sheet_names, write_workbook
 from pointae.config import RangeSettings, ScoreSettings, SweepSettings
 from pointae.config_files import load_sweep
-from pointae.errors import CheckpointError, ComponentError, ConfigError, NonFiniteError, StorageError, UsageError
+from pointae.errors import (
+    CheckpointError,
+    ComponentError,
+    ConfigError,
+    DataError,
+    NonFiniteError,
+    PointaeError,
+    StorageError,
+    UsageError,
+)
 from pointae.runs import RunDirectory
 from visual.pages.sweep import write_sweep_page
 from visual.plots.sweep import best_so_far, coordinates, draw_sweep
@@ -295,6 +304,63 @@ def test_more_trials_may_be_asked_for_later(tmp_path):
 # ---- training ----------------------------------------------------------------------------------------------
 
 
+def test_a_trial_that_diverges_ends_itself_and_not_the_study(tmp_path, capsys):
+    settings = sweep_of({"train.learning_rate": [1e30, 1e-3]}, fixed={**TINY, "train.epochs": 1})
+    study, rows = swept(tmp_path, settings, show=NOT_SHOWN)
+    assert [(row["train.learning_rate"], row["state"]) for row in rows] == [(1e-3, "complete"), (1e30, "failed")]
+    assert "is not finite" in rows[1]["reason"]
+    assert RunDirectory.open(study.directory.trials / study.directory.trial_name(rows[1]["trial"])).status == "diverged"
+    assert study.claim() is None  # neither is tried again
+    assert "failed: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NonFiniteError("the loss"), 6),
+        (ConfigError("a width"), 2),
+        (DataError("no events"), 3),
+        (MemoryError(), 1),
+        (ZeroDivisionError("[/x]"), 1),
+    ],
+)
+def test_a_sweep_of_failures_ends_with_their_code_and_the_trials_are_done(tmp_path, monkeypatch, error, code):
+    def losses(config, epoch):
+        raise error
+
+    monkeypatch.setattr(trials_module, "train_run", pretend(losses))
+    for _ in range(2):  # the same when it is gone on with
+        with pytest.raises(PointaeError, match="all 2 trials failed") as caught:
+            swept(tmp_path, sweep_of({"seed": [1, 2]}), show=NOT_SHOWN)
+        assert caught.value.exit_code == code
+    study = SweepStudy(SweepDirectory(tmp_path), sweep_of({"seed": [1, 2]}), {})
+    assert [trial.state for trial in study.trials()] == [State.FAIL] * 2
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("error", [StorageError("disk full"), OSError(28, "No space left"), UsageError("no column")])
+def test_what_every_trial_would_meet_stops_the_sweep_and_leaves_the_trial_open(tmp_path, monkeypatch, error):
+    def losses(config, epoch):
+        raise error
+
+    monkeypatch.setattr(trials_module, "train_run", pretend(losses))
+    with pytest.raises(type(error)):
+        swept(tmp_path, sweep_of({"seed": [1, 2]}), show=NOT_SHOWN)
+    study = SweepStudy(SweepDirectory(tmp_path), sweep_of({"seed": [1, 2]}), {})
+    assert [trial.state for trial in study.trials()] == [State.RUNNING]
+
+
+def test_data_that_is_gone_is_of_all_trials(tmp_path, monkeypatch):
+    def losses(config, epoch):
+        raise DataError("no such file")
+
+    monkeypatch.setattr(trials_module, "train_run", pretend(losses))
+    gone = {**TINY, "data.source": {"kind": "files", "paths": [str(tmp_path / "gone.h5")]}}
+    del gone["data.source.noise"]
+    with pytest.raises(DataError, match="no such file"):
+        swept(tmp_path, sweep_of({"seed": [1, 2]}, fixed=gone), show=NOT_SHOWN)
+
+
 def pretend(losses):
     """A training that only writes ``metrics.csv``: a function of the config gives the loss of each epoch."""
 
@@ -312,9 +378,9 @@ def pretend(losses):
     return train
 
 
-def swept(folder, settings, **options):
+def swept(folder, settings, show=(write_sweep_page, draw_sweep), **options):
     study = SweepStudy(SweepDirectory(folder), settings, {})
-    return study, run_sweep(study, (), write_sweep_page, draw_sweep, **options)
+    return study, run_sweep(study, (), *show, **options)
 
 
 def test_the_ranking_is_by_score_and_says_what_failed(tmp_path, monkeypatch):

@@ -9,11 +9,12 @@ from typing import Any
 from pointae.analysis.sweep.directory import SweepDirectory
 from pointae.analysis.sweep.estimate import clock, epoch_seconds
 from pointae.analysis.sweep.space import check_values, combinations_of, config_of
-from pointae.analysis.sweep.study import SweepStudy
+from pointae.analysis.sweep.study import State, SweepStudy
 from pointae.analysis.sweep.tables import full_training, importances, save_tables, workbook_tables
 from pointae.analysis.sweep.trials import run_trials, sweep_facts
 from pointae.analysis.workbook import write_workbook
 from pointae.config import RangeSettings, ScoreSettings, SweepSettings
+from pointae.errors import PointaeError, worst
 from pointae.terminal import console
 
 Show = Callable[..., Path]
@@ -71,6 +72,7 @@ def run_sweep(
 
     Raises:
         KeyboardInterrupt, StorageError, DataError, UsageError: as :func:`~pointae.analysis.sweep.trials.run_trials`.
+        PointaeError: trials failed and none was trained to its end; with the worst of their exit codes.
     """
 
     def save(now: SweepStudy) -> None:
@@ -89,9 +91,22 @@ def run_sweep(
     files = [directory.ranking, directory.importances, directory.page, directory.picture]
     files += [directory.workbook] if xlsx else []
     console.print(f"saved in {directory.path}: {', '.join(path.name for path in files)}")
+    _check_any(study)
     if rows and rows[0]["state"] == "complete":
         console.print(f"the best in full:  {full_training(study, rows[0], overrides)}", markup=False)
     return rows
+
+
+def _check_any(study: SweepStudy) -> None:
+    done = study.finished()
+    failed = [trial for trial in done if trial.state == State.FAIL]
+    if failed and len(failed) == len(done):
+        first = failed[0].user_attrs
+        error = PointaeError(
+            f"all {len(failed)} trials failed, the first of them: {first.get('reason')}", where=study.directory.path
+        )
+        error.exit_code = worst(trial.user_attrs.get("exit_code", 6) for trial in failed)
+        raise error
 
 
 def _save(study: SweepStudy, write_page: Show, draw: Show, xlsx: bool) -> list[dict[str, Any]]:

@@ -128,9 +128,9 @@ class SweepStudy:
         self._note(claim, best=vars(best), **facts)
         self.study.tell(claim.trial, state=State.PRUNED)
 
-    def fail(self, claim: Claim, reason: str) -> None:
-        """Tell of a trial that could not be trained."""
-        self._note(claim, reason=reason)
+    def fail(self, claim: Claim, reason: str, exit_code: int = 6) -> None:
+        """Tell of a trial that could not be trained, and of the exit code of what stopped it."""
+        self._note(claim, reason=reason, exit_code=exit_code)
         self.study.tell(claim.trial, state=State.FAIL)
 
     # ---- proposing ---------------------------------------------------------------------------------

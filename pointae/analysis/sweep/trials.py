@@ -11,11 +11,15 @@ from pointae.analysis.sweep.score import Best, best_epoch
 from pointae.analysis.sweep.space import config_of
 from pointae.analysis.sweep.study import Claim, StudyNotStored, SweepStudy
 from pointae.config import Config, ScoreSettings, SweepSettings
-from pointae.errors import ConfigError, NonFiniteError, StorageError
+from pointae.data.events import EventData
+from pointae.errors import ConfigError, DataError, PointaeError, StorageError, UsageError
 from pointae.runs import RunDirectory
 from pointae.storage import read_table
 from pointae.terminal import console
 from pointae.training.session import resume_run, train_run
+
+MOST_LETTERS = 300
+"""Of an unforeseen error that are kept of a trial."""
 
 
 class Pruned(Exception):
@@ -34,7 +38,8 @@ def run_trials(
     """Train trials of a study until none is left for this process; returns how many.
 
     A trial that a killed process began goes on from its last checkpoint. Other processes may do the same
-    at the same time, in the same directory.
+    at the same time, in the same directory. A failure of a trial's own, whatever it is, is noted and ends the
+    trial alone.
 
     Args:
         study: made or joined.
@@ -42,8 +47,9 @@ def run_trials(
         on_trial: called after each.
 
     Raises:
-        KeyboardInterrupt, StorageError, DataError: as :func:`~pointae.training.session.train_run`; the trial
-            is gone on with the next time.
+        KeyboardInterrupt, StorageError: as :func:`~pointae.training.session.train_run`; the trial is gone on with
+            the next time.
+        DataError: events that no trial could read.
         UsageError: the score names a column that runs do not have.
     """
     count = 0
@@ -76,9 +82,13 @@ def _run(study: SweepStudy, claim: Claim, overrides: tuple[str, ...]) -> None:
         assert best is not None  # it was judged
         study.prune(claim, best, **_facts(run))
         console.print(f"trial {number} pruned: score {best.score:.4f} at epoch {best.epoch}")
-    except (NonFiniteError, ConfigError) as error:
-        study.fail(claim, str(error))
-        console.print(f"trial {number} failed: {error}", markup=False)
+    except Exception as error:
+        if _is_of_all(error, study.settings, overrides):
+            raise
+        code = error.exit_code if isinstance(error, PointaeError) else 1
+        reason = _in_a_line(error)
+        study.fail(claim, reason, code)
+        console.print(f"trial {number} failed: {reason}", markup=False)
     else:
         finished = _best(run, score)
         if finished is None:
@@ -87,6 +97,26 @@ def _run(study: SweepStudy, claim: Claim, overrides: tuple[str, ...]) -> None:
         else:
             study.complete(claim, finished, **_facts(run))
             console.print(f"trial {number}: score {finished.score:.4f} at epoch {finished.epoch}")
+
+
+def _is_of_all(error: Exception, settings: SweepSettings, overrides: tuple[str, ...]) -> bool:
+    """Whether every other trial would fail alike: the disk, the study, the score's name, data that is gone."""
+    if isinstance(error, (StudyNotStored, StorageError, OSError)):
+        return True
+    if isinstance(error, DataError):
+        config = config_of(settings, {}, overrides)
+        try:
+            EventData(config.data, config.seed)
+        except PointaeError:
+            return True
+    return isinstance(error, UsageError) and not isinstance(error, ConfigError)
+
+
+def _in_a_line(error: Exception) -> str:
+    if isinstance(error, PointaeError):
+        return str(error)
+    told = " ".join(str(error).split())[:MOST_LETTERS]
+    return f"{type(error).__name__}: {told}" if told else type(error).__name__
 
 
 def _train(config: Config, directory: SweepDirectory, watch: Callable[[RunDirectory], None]) -> RunDirectory:
