@@ -84,8 +84,8 @@ def test_declared_sizes_are_not_believed(tmp_path):
     check_refused(tmp_path / "a.npz", "coords declares shape")
     with zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("coords.npy", npy_header((1 << 23, 3)) + bytes(3 << 26))
-        archive.writestr("offsets.npy", npy_header((0,)))
-    check_refused(tmp_path / "b.npz", "coords declares 201,326,7", "exhaust the memory")
+        archive.writestr("offsets.npy", npy_header((2,)) + np.array([0, 1 << 23]).tobytes())
+    check_refused(tmp_path / "b.npz", "coords declares 201,326,592", "exhaust the memory")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_dataset("coords", shape=(1 << 40, 3), dtype="i8", chunks=(1024, 3))
         file["offsets"] = np.array([0, 1 << 40])

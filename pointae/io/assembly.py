@@ -275,7 +275,7 @@ def as_field(values: Array, name: str, place: Place | None = None) -> Array:
     if wanted.kind == "f":
         return real_numbers(values, name)
     if values.dtype.kind == "b":
-        return values
+        values = values.view(np.uint8)  # a file can hold other bytes than 0 and 1
     if values.dtype.kind not in "iu" or (len(values) and (values.min() < 0 or values.max() > 1)):
         raise DataError(f"{name} must be true or false (bool, or 0 and 1), got {_told(values.dtype)}")
     return values.astype(bool)

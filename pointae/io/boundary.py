@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -147,15 +147,8 @@ def bounded(sizes: Mapping[str, int], path: Path) -> None:
         name = max(sizes, key=lambda key: sizes[key])
         raise DataError(
             f"{name} declares {sizes[name]:,} bytes but the whole file has {held:,}",
-            fix="the file is damaged or made to exhaust the memory; write it again, or in parts of fewer events",
+            fix="the file is damaged or made to exhaust the memory; write it again, or in parts of fewer hits",
         )
-
-
-def check_members(names: Iterable[str]) -> None:
-    """Refuse an archive with names that point outside it."""
-    for name in names:
-        if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/") or ":" in name:
-            raise DataError(f"holds a member named '{name}' that points outside the archive", fix="do not trust it")
 
 
 def _unreadable(path: Path, title: str, error: Exception) -> DataError:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,12 +19,20 @@ from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry, deepclean3d_geometry
 from pointae.hits import HitBatch
 from pointae.images import embed_tof, hits_of_image
+from pointae.io.archive import open_archive
 from pointae.io.assembly import Assembler
-from pointae.io.boundary import bounded, check_members
+from pointae.io.boundary import bounded
 from pointae.io.output import WriteReport
 
 EVENTS = 64
 """Images looked at together: 6 MB."""
+MAX_PICKLE = 16 << 10
+"""Bytes in which torch describes a tensor; it needs some hundred."""
+ALONE = "save the tensor (N, 1, 128, 88) alone with torch.save"
+REAL = {
+    torch.float64, torch.float32, torch.float16, torch.bfloat16,
+    torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
@@ -57,7 +66,7 @@ def grid_of(images: Tensor, assembler: Assembler) -> DetectorGeometry:
     else:
         wanted = "(N, 1, 128, 88) = (event, channel, row y, column x)"
         raise DataError(f"images must be {wanted}, got {tuple(images.shape)}", fix="or hand the geometry they have")
-    if images.is_complex() or images.dtype == torch.bool:
+    if images.dtype not in REAL:
         raise DataError(f"images must be real numbers, got {images.dtype}")
     return geometry
 
@@ -87,19 +96,30 @@ def hits_of(images: Tensor, geometry: DetectorGeometry, first: int = 0) -> HitBa
 
 def read_bundle(path: Path) -> Tensor:
     """(N, 1, Y, X): the tensor in a file, mapped into memory and not yet checked to be images."""
-    with zipfile.ZipFile(path) as archive:
-        check_members(archive.namelist())
-        bounded({info.filename: info.file_size for info in archive.infolist()}, path)
-        if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+    with open_archive(path) as (_, members):
+        bounded({name: info.file_size for name, info in members.items()}, path)
+        files = {Path(name).name: info for name, info in members.items()}
+        if "constants.pkl" in files:
+            raise DataError("is a program of TorchScript, not a tensor", fix=ALONE)
+        if "data.pkl" not in files:
+            raise DataError("was not written by torch.save: it holds no data.pkl", fix=ALONE)
+        if files["data.pkl"].file_size > MAX_PICKLE:
+            raise DataError("holds more than one tensor", fix=ALONE)
+        if any(info.compress_type != zipfile.ZIP_STORED for info in members.values()):
             raise DataError("holds packed members, which torch.save never writes", fix="save it with torch.save")
     with warnings.catch_warnings():
-        # A read-only map: nothing here writes to it.
-        warnings.filterwarnings("ignore", message=".*not writable.*")
-        images = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    if not isinstance(images, Tensor) or images.layout != torch.strided:
-        raise DataError(f"holds a {type(images).__name__}, not one tensor", fix="save the tensor (N, 1, 128, 88) alone")
+        # A map that is only read, kinds of tensors that may change, ...: nothing that a user can act on.
+        warnings.simplefilter("ignore")
+        try:
+            images = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            raise DataError("holds Python objects, which could run any code and are never loaded", fix=ALONE) from error
+    if not isinstance(images, Tensor):
+        raise DataError(f"holds a {type(images).__name__}, not one tensor", fix=ALONE)
+    if images.layout != torch.strided or images.is_nested or images.is_quantized or images.is_meta:
+        raise DataError("holds a sparse, nested, quantised or empty tensor", fix="save it as a plain one: .to_dense()")
     if images.numel() * images.element_size() > images.untyped_storage().nbytes():
-        raise DataError(f"declares a tensor {tuple(images.shape)} that is larger than its file")
+        raise DataError(f"declares a tensor {tuple(images.shape)} that is larger than its file", fix=ALONE)
     return images.detach()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,12 @@ from pointae.hits import HitBatch
 from pointae.images import embed_tof
 from pointae.io.assembly import Assembler, check_shape, real_numbers
 from pointae.io.deepclean3d import fields_lost, grid_of, hits_of
-from pointae.io.numpy_file import read_array
+from pointae.io.numpy_file import read_array, read_header
 from pointae.io.output import WriteReport
+from pointae.storage import open_regular
+
+MAX_PIXELS = 1 << 24
+"""Of an image: 4096 x 4096."""
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
@@ -37,9 +42,12 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
 
 def read_image(path: Path) -> Tensor:
     """(1, 1, Y, X) float64: the image in a file, not yet checked to be one."""
-    with open(path, "rb") as file:
-        image = real_numbers(read_array(file, path.stat().st_size, "the image"), "the image", np.float64)
-    check_shape("the image", image.shape, (None, None))
+    with open_regular(path) as file:
+        header = read_header(file, path.stat().st_size, "the image")
+        check_shape("the image", header.shape, (None, None))
+        if math.prod(header.shape) > MAX_PIXELS:
+            raise DataError(f"the image has {header.shape} pixels, at most {MAX_PIXELS:,} are read")
+        image = real_numbers(read_array(file, header, "the image"), "the image", np.float64)
     return torch.from_numpy(image)[None, None]
 
 

@@ -26,7 +26,7 @@ JSON_BEGINS = ("{", "[", '"')
 PER_EVENT = ("event_id", "event_time_ns")
 MAX_FEATURES = 4096
 """Features of a hit."""
-MAX_EMPTY = 10_000_000
+MAX_EMPTY = 1_000_000
 """Events that a file may have beyond its hits."""
 IN_MEMORY = {"coords": 4, "offsets": 8, "features": 4, "event_id": 8, "event_time_ns": 8}
 """Bytes that a number of an array becomes; of others one a number."""

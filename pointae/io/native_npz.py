@@ -6,41 +6,45 @@ import json
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from pointae.errors import DataError
 from pointae.hits import HitBatch
+from pointae.io.archive import open_archive
 from pointae.io.assembly import (
     FIELD_DTYPES,
     Array,
     Assembler,
     Columns,
     as_field,
-    check_shape,
     checked_offsets,
     place_of,
     real_numbers,
+    texts,
     whole_numbers,
 )
-from pointae.io.boundary import bounded, check_members
+from pointae.io.boundary import bounded
 from pointae.io.native import (
     OPTIONAL,
     REQUIRED,
     arrays_of,
     attributes_of,
+    bytes_needed,
     check_required,
+    check_shapes,
     feature_names,
     stated_geometry,
 )
-from pointae.io.numpy_file import read_array
+from pointae.io.numpy_file import Header, read_array, read_header
 from pointae.io.output import WriteReport
+from pointae.storage import JSON_BYTES, parse_json
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a file."""
-    return assembler.hits(_columns(_arrays(path, (*REQUIRED, *OPTIONAL)), attributes(path, assembler), assembler))
+    return assembler.hits(_columns(_arrays(path), attributes(path, assembler), assembler))
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
@@ -52,48 +56,60 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     """The attributes of a file: the JSON text in its array ``attributes``."""
-    text = _arrays(path, ("attributes",)).get("attributes")
-    if text is None:
-        return {}
-    stored = json.loads(str(text))
+    with open_archive(path, suffix=".npy") as (archive, members):
+        if "attributes" not in members:
+            return {}
+        info = members["attributes"]
+        with archive.open(info) as stream:
+            header = _header(stream, info, "attributes")
+            if header.shape or header.dtype.kind not in "US" or header.bytes > 4 * JSON_BYTES:
+                raise DataError("attributes must be one text of JSON", fix="numpy.array(json.dumps({...}))")
+            text = read_array(stream, header, "attributes").item()  # type: ignore[arg-type]
+    try:
+        stored = parse_json(text, undefined=True)
+    except ValueError as error:
+        raise DataError(f"attributes cannot be read: {error}", fix="numpy.array(json.dumps({...}))") from error
     if not isinstance(stored, dict):
         raise DataError("attributes must be a JSON object of names and values")
     return stored
 
 
-def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, Array]:
-    with zipfile.ZipFile(path) as archive:
-        check_members(archive.namelist())
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+def _arrays(path: Path) -> dict[str, Array]:
+    """The arrays of a file, none of which is read before the headers of all have been found to fit together."""
+    with open_archive(path, suffix=".npy") as (archive, members):
         check_required(members, members)
-        bounded({name: members[name].file_size for name in names if name in members}, path)
-        found = {}
-        for name in names:
+        headers = {}
+        for name in (*REQUIRED, *OPTIONAL):
             if name in members:
                 with archive.open(members[name]) as stream:
-                    found[name] = read_array(stream, members[name].file_size, name)  # type: ignore[arg-type]
+                    headers[name] = _header(stream, members[name], name)
+        shapes = {name: header.shape for name, header in headers.items()}
+        check_shapes(shapes)
+        bounded(bytes_needed(shapes, {name: header.dtype.itemsize for name, header in headers.items()}), path)
+        found = {}
+        for name in headers:
+            with archive.open(members[name]) as stream:
+                found[name] = read_array(stream, _header(stream, members[name], name), name)  # type: ignore[arg-type]
     return found
 
 
+def _header(stream: IO[bytes], info: zipfile.ZipInfo, name: str) -> Header:
+    return read_header(stream, info.file_size, name)  # type: ignore[arg-type]
+
+
 def _columns(arrays: dict[str, Array], stated: Mapping[str, Any], assembler: Assembler) -> Columns:
-    check_shape("coords", arrays["coords"].shape, (None, 3))
-    hits = len(arrays["coords"])
-    offsets = checked_offsets(arrays["offsets"], hits)
+    offsets = checked_offsets(arrays.pop("offsets"), len(arrays["coords"]))
     place = place_of(offsets)
-    for name in FIELD_DTYPES.keys() & arrays.keys():
-        check_shape(name, arrays[name].shape, (hits,))
-    for name in ("event_id", "event_time_ns"):
-        if name in arrays:
-            check_shape(name, arrays[name].shape, (len(offsets) - 1,))
+    instead = -1 if assembler.skips else None
+    # Each array is let go of once it is converted.
     columns = Columns(
-        coords=whole_numbers(arrays["coords"], "coords", np.int32, place, instead=-1 if assembler.skips else None),
+        coords=whole_numbers(arrays.pop("coords"), "coords", np.int32, place, instead),
         offsets=offsets,
-        per_hit={name: as_field(arrays[name], name, place) for name in FIELD_DTYPES if name in arrays},
+        per_hit={name: as_field(arrays.pop(name), name, place) for name in FIELD_DTYPES if name in arrays},
         geometry=stated_geometry(stated),
     )
     if "features" in arrays:
-        check_shape("features", arrays["features"].shape, (hits, None))
-        columns.features = real_numbers(arrays["features"], "features")
+        columns.features = real_numbers(arrays.pop("features"), "features")
         columns.feature_names = feature_names(stated, columns.features.shape[1])
     if "event_id" in arrays:
         columns.event_id = _event_ids(arrays["event_id"])
@@ -103,9 +119,7 @@ def _columns(arrays: dict[str, Array], stated: Mapping[str, Any], assembler: Ass
 
 
 def _event_ids(values: Array) -> Array | list[str]:
-    if values.dtype.kind in "US":
-        return [v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
-    return whole_numbers(values, "event_id", np.int64)
+    return texts(values.tolist()) if values.dtype.kind in "US" else whole_numbers(values, "event_id", np.int64)
 
 
 class Sink:

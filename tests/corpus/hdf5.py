@@ -237,8 +237,8 @@ def sizes() -> list[Entry]:
             told="offsets",
         ),
         unwritten(
-            "empty_events_1e7",
-            ("offsets", (10_000_001,), "i1", {"chunks": (1 << 20,)}),
+            "empty_events_1e6",
+            ("offsets", (1_000_001,), "i1", {"chunks": (1 << 20,)}),
             ("coords", (0, 3), "i4", {}),
             hits=0,
         ),
