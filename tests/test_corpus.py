@@ -44,7 +44,7 @@ def problems(entry: Entry, told: dict[str, Any], folder: Path) -> list[str]:
         found += [f"'{words}' is not in: {line}" for words in entry.told if words not in line]
         found += [f"names no place: {line}"] if not line.startswith(str(folder)) else []
         found += [f"says not what to do: {line}"] if not told["fix"] else []
-        found += [f"is no line: {line!r}"] if len(line.splitlines()) != 1 or len(line) > 700 else []
+        found += [f"is no line: {line!r}"] if len(line.splitlines()) != 1 or len(line.rpartition("/")[2]) > 700 else []
     return found
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pointae.errors import DataError, UsageError
 from pointae.io.boundary import look, reading
 from pointae.io.options import ReadOptions
+from pointae.storage import open_regular
 
 if TYPE_CHECKING:
     from pointae.geometry import DetectorGeometry
@@ -209,7 +210,8 @@ def output_format(path: str | Path) -> Format:
 
 def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, ReadOptions]:
     settings, path = ReadOptions.of(options), Path(path)
-    ending = FOLDER if path.is_dir() else path.suffix.lower()
+    with reading(path, "a file of hits"):
+        ending = FOLDER if path.is_dir() else path.suffix.lower()
     chosen = FORMATS.get(ending)
     if chosen is None:
         look(path, "a file of hits", (), ending)
@@ -224,7 +226,7 @@ def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, R
 
 def _is_robot_table(path: Path, geometry: DetectorGeometry | None) -> bool:
     """Whether a table has a robot a row: too many columns for hits, or the robots' grid without hits' header."""
-    with reading(path, FORMATS[ROBOTS].title), open(path, "rb") as file:
+    with reading(path, FORMATS[ROBOTS].title), open_regular(path) as file:
         first = file.readline(1 << 16)
     return first.count(b",") > WIDE or (_is_robots(geometry) and b"event" not in first)
 

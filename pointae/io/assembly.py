@@ -333,7 +333,7 @@ def check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int | None, ...
     """Raise unless ``shape`` is ``wanted``, where ``None`` stands for any length."""
     if len(shape) != len(wanted) or any(w is not None and s != w for s, w in zip(shape, wanted, strict=True)):
         lengths = ", ".join("any" if length is None else str(length) for length in wanted)
-        raise DataError(f"{name} must have shape ({lengths}), got {tuple(shape)}")
+        raise DataError(f"{name} must have shape ({lengths}), got {str(tuple(shape))[:80]}")
 
 
 def _told(dtype: np.dtype) -> str:

@@ -97,7 +97,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _by_number(file: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", file.stem)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.stem)]
 
 
 def _labels(path: Path) -> Path | None:

@@ -23,6 +23,7 @@ from pointae.hits import HitBatch
 from pointae.io.assembly import Assembler, Columns
 from pointae.io.output import WriteReport
 from pointae.robots import GRID, KINDS, MAX_VOXELS
+from pointae.storage import open_regular
 
 CELLS = GRID**3
 WIDTHS = {CELLS + 2: 0, CELLS + 4: 2}
@@ -78,7 +79,7 @@ def _parts(path: Path, rows: int) -> Iterator[_Part]:
     """The rows of a table, checked; at least one part."""
     seen: dict[tuple[str, ...], tuple[int, bytes]] = {}
     width = 0
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         lines = _lines(file)
         while numbered := list(islice(lines, rows)):
             width = width or _width(*numbered[0])

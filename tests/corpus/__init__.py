@@ -15,6 +15,9 @@ from typing import Any
 
 KINDS = {
     "h5": "hdf5",
+    "npz": "archives",
+    "images": "tensors",
+    "places": "places",
 }
 """Kinds of the corpus and their modules here."""
 
