@@ -238,7 +238,7 @@ def sizes() -> list[Entry]:
         ),
         unwritten(
             "empty_events_1e6",
-            ("offsets", (1_000_001,), "i1", {"chunks": (1 << 20,)}),
+            ("offsets", (1_000_001,), "i1", {"chunks": (1 << 18,)}),
             ("coords", (0, 3), "i4", {}),
             hits=0,
         ),
