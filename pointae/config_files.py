@@ -8,7 +8,6 @@ it or where its ``name`` or ``kind`` changes: the options of one network mean no
 from __future__ import annotations
 
 import difflib
-import re
 import types
 import typing
 from collections.abc import Sequence
@@ -16,33 +15,21 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from pointae.config import Config, SweepSettings
 from pointae.errors import ConfigError
 from pointae.storage import read_bounded
+from pointae.yaml_text import YAML_BYTES, YAML_DEPTH, parse_yaml
 
 Tree = dict[str, Any]
 _Root = TypeVar("_Root", bound=BaseModel)
-MOST_BYTES = 1_000_000
-"""Of a config; the largest here has two thousand."""
+MOST_FILES = 100
+"""That a config may be made of, each counted as often as it is named."""
+SHORT = 200
+"""Letters of what was found that a message repeats."""
 CHOICES = ("name", "kind")
 """Keys that say which of several models a section is."""
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which ``1e-3`` is a number, as in YAML 1.2."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.[\d_]+)([eE][-+]?\d+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"),
-    list("-+0123456789."),
-)
-# Whole numbers must stay integers: their resolver is tried first.
-for _first in "-+0123456789":
-    _rules = _Loader.yaml_implicit_resolvers[_first]
-    _rules.sort(key=lambda rule: rule[0] != "tag:yaml.org,2002:int")
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -55,11 +42,11 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: names the file, the key and, for an unknown key, the nearest one.
     """
-    layers = _layers(Path(path), seen=())
+    layers = _layers(Path(path))
     for override in overrides:
-        layers.append((f"override '{override}'", _override_tree(override)))
+        layers.append((f"override '{override[:SHORT]}'", _override_tree(override)))
     # The defaults come first, so that a section may be changed without repeating which one it is.
-    return _checked(Config, {**Config().model_dump(), "name": Path(path).stem}, layers)
+    return _checked(Config, {**Config().model_dump(), "name": Path(path).stem[:SHORT]}, layers)
 
 
 def load_sweep(path: str | Path, **changes: object) -> SweepSettings:
@@ -72,7 +59,7 @@ def load_sweep(path: str | Path, **changes: object) -> SweepSettings:
     Raises:
         ConfigError: as :func:`load_config`.
     """
-    layers = _layers(Path(path), seen=())
+    layers = _layers(Path(path))
     layers += [("command line", {key: value}) for key, value in changes.items() if value is not None]
     settings = _checked(SweepSettings, {}, layers)
     return settings.model_copy(update={"config": str(Path(path).parent / settings.config)})
@@ -83,32 +70,37 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(_plain(config.model_dump()), sort_keys=False)
 
 
-def _layers(path: Path, seen: tuple[Path, ...]) -> list[tuple[str, Tree]]:
-    """The file and its bases, bases first."""
-    if path.resolve() in seen:
-        raise ConfigError("_base_ leads back to the file itself", where=path)
+def _layers(path: Path, seen: tuple[Path, ...] = (), read: list[Path] | None = None) -> list[tuple[str, Tree]]:
+    """The file and its bases, bases first; ``seen`` lead to it, ``read`` are all so far."""
+    read = [] if read is None else read
     tree = _read(path)
+    whole = path.resolve()
+    if whole in seen:
+        raise ConfigError("_base_ leads back to the file itself", where=path)
+    read.append(whole)
+    if len(read) > MOST_FILES:
+        raise ConfigError(f"is made of more than {MOST_FILES} files by _base_", where=read[0], fix="name fewer bases")
     bases = tree.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise ConfigError(f"_base_ must be a path or a list of paths, got {bases!r}", where=path)
-    inherited = [layer for base in bases for layer in _layers(path.parent / base, (*seen, path.resolve()))]
+        raise ConfigError(f"_base_ must be a path or a list of paths, got {_short(bases)}", where=path)
+    inherited = [layer for base in bases for layer in _layers(path.parent / base, (*seen, whole), read)]
     return [*inherited, (str(path), tree)]
 
 
 def _read(path: Path) -> Tree:
     try:
-        text = read_bounded(path, MOST_BYTES).decode("utf-8")
+        tree = parse_yaml(read_bounded(path, YAML_BYTES).decode("utf-8-sig"))
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=1)
         hint = f"did you mean '{path.parent / near[0]}'?" if near else "see configs/"
         raise ConfigError("no such config", where=path, fix=hint) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", where=path) from None
-    try:
-        tree = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {error}", where=path) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot be read: {error}", where=path, fix="save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror or error}", where=path) from None
+    except ValueError as error:
+        raise ConfigError(str(error), where=path) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -119,13 +111,16 @@ def _read(path: Path) -> Tree:
 def _override_tree(override: str) -> Tree:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise ConfigError(f"'{override}' is not an override", fix="write key=value, e.g. train.epochs=20")
+        raise ConfigError(f"'{override[:SHORT]}' is not an override", fix="write key=value, e.g. train.epochs=20")
+    parts = key.split(".")
+    if len(parts) > YAML_DEPTH:
+        raise ConfigError(f"the key of '{override[:SHORT]}' has {len(parts)} parts, at most {YAML_DEPTH} are read")
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        raise ConfigError(f"the value of '{override}' is not YAML") from None
-    for part in reversed(key.split(".")):
-        value = {int(part) if part.isdigit() else part: value}
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"the value of '{override[:SHORT]}' {error}") from None
+    for part in reversed(parts):
+        value = {int(part) if part.isdecimal() and part.isascii() and len(part) < 10 else part: value}
     return value
 
 
@@ -143,7 +138,7 @@ def _checked(root: type[_Root], tree: Tree, layers: list[tuple[str, Tree]]) -> _
 def _merge(base: Any, over: Any) -> Any:
     if not isinstance(over, dict):
         return over
-    if isinstance(base, list) and over and all(isinstance(key, int) and key < len(base) for key in over):
+    if isinstance(base, list) and over and all(type(key) is int and 0 <= key < len(base) for key in over):
         return [_merge(item, over[i]) if i in over else item for i, item in enumerate(base)]
     over = dict(over)
     delete = over.pop("_delete_", False)
@@ -158,17 +153,22 @@ def _explain(error: ValidationError, layers: list[tuple[str, Tree]], root: type[
     """One line for the first mistake: file, key, what is wrong, what is near."""
     problem = error.errors()[0]
     location = _without_tags(problem["loc"], root)
-    key = ".".join(str(part) for part in location)
+    key = ".".join(str(part) for part in location)[:SHORT]
     source = next((name for name, tree in reversed(layers) if _holds(tree, location)), layers[-1][0])
     if problem["type"] == "extra_forbidden":
         known = _fields_at(location[:-1], problem["loc"], root)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        near = difflib.get_close_matches(str(location[-1])[:SHORT], known, n=1)
         fix = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}"
         return ConfigError(f"unknown key '{key}'", where=source, fix=fix)
     if problem["type"] == "missing" and isinstance(location[-1], str):
         return ConfigError(f"'{key}' is missing", where=source)
     message = problem["msg"].removeprefix("Value error, ")
-    return ConfigError(f"'{key}': {message}, got {problem['input']!r}"[:400], where=source)
+    return ConfigError(f"'{key}': {message}, got {_short(problem['input'])}", where=source)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
 
 
 def _without_tags(location: tuple[Any, ...], root: type[BaseModel]) -> tuple[Any, ...]:
@@ -176,16 +176,41 @@ def _without_tags(location: tuple[Any, ...], root: type[BaseModel]) -> tuple[Any
     path: list[Any] = []
     kind: Any = root
     for part in location:
-        models = _models(kind)
-        if any(part == _tag(model) for model in models) and len(models) > 1:
-            kind = next(model for model in models if _tag(model) == part)
+        choices = _choices(kind)
+        if len(choices) > 1:
+            kind = next((choice for choice in choices if part in _tags(choice)), Any)
             continue
-        if isinstance(part, str) and ("[" in part or part in ("int", "float", "none", "constrained-int")):
+        if part == "[key]":
             continue
         path.append(part)
-        field = next((m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields), None)
-        kind = field.annotation if field else kind
+        kind = _plain_type(choices[0])
+        if kind in _models(kind):
+            field = kind.model_fields.get(part)
+            kind = field.annotation if field else Any
+        else:
+            kind = (typing.get_args(kind) or (Any,))[-1]  # what a dict, list or tuple holds
     return tuple(path)
+
+
+def _plain_type(kind: Any) -> Any:
+    while typing.get_origin(kind) is typing.Annotated:
+        kind = typing.get_args(kind)[0]
+    return kind
+
+
+def _choices(kind: Any) -> list[Any]:
+    """What a value may be, None apart."""
+    plain = _plain_type(kind)
+    if typing.get_origin(plain) not in (typing.Union, types.UnionType):
+        return [kind]
+    given = [choice for choice in typing.get_args(plain) if choice is not type(None)]
+    return given if len(given) > 1 else _choices(given[0])
+
+
+def _tags(choice: Any) -> list[Any]:
+    """What pydantic calls one choice of a union."""
+    told = [mark.tag for mark in getattr(choice, "__metadata__", ()) if isinstance(mark, Tag)]
+    return [*told, *(_tag(model) for model in _models(choice))]
 
 
 def _fields_at(location: tuple[Any, ...], tagged: tuple[Any, ...], root: type[BaseModel]) -> list[str]:

@@ -17,6 +17,7 @@ ROWS = [
         "environment",
         "replacing",
         "storage",
+        "yaml_text",
         "terminal",
         "ordering",
         "draws_compiled",

@@ -6,7 +6,11 @@ stands here and nowhere else; a run keeps the resolved whole in its ``config.yam
 
 from __future__ import annotations
 
-from pointae.config.base import Count, Settings
+from typing import Annotated
+
+from pydantic import Field
+
+from pointae.config.base import Seed, Settings
 from pointae.config.data import (
     DataSettings,
     DegradationSettings,
@@ -92,8 +96,9 @@ __all__ = [
 class Config(Settings):
     """Everything that makes a run."""
 
-    name: str = "run"
-    seed: Count = 1
+    name: Annotated[str, Field(min_length=1, max_length=200)] = "run"
+    seed: Seed = 1
+    """Up to 2^63 - 1."""
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()

@@ -4,41 +4,61 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from pointae.config.base import Count, FloatRange, Fraction, IntRange, Positive, Settings, as_tuple, ordered
+from pointae.config.base import (
+    Count,
+    Events,
+    FewRange,
+    FloatRange,
+    Fraction,
+    IntRange,
+    NonNegative,
+    Positive,
+    Settings,
+    as_tuple,
+    ordered,
+    some,
+)
 from pointae.geometry import find_geometry
+
+Momentum = Annotated[float, Field(ge=0.001, le=1e6)]
 
 
 class TorchSource(Settings):
     """Simulated events of one LHCb TORCH module (docs/detector.md)."""
 
     kind: Literal["torch"] = "torch"
-    tracks: IntRange = 1
+    tracks: FewRange = 1
     signal: IntRange = 30
     """Signal hits a track; the first accepted of 260 photons, or more for more than 30 hits, so a few give fewer."""
     signal_mode: Literal["fixed", "poisson"] = "fixed"
     """``poisson``: as many photons as the physics yields, ``signal`` is not used."""
     noise: IntRange = 200
     noise_mode: Literal["uniform", "tracks", "crossing", "mixture"] = "uniform"
-    mixture: dict[Literal["uniform", "tracks", "crossing"], Fraction] = {"uniform": 0.4, "tracks": 0.4, "crossing": 0.2}
+    mixture: Annotated[dict[Literal["uniform", "tracks", "crossing"], Fraction], AfterValidator(some)] = {
+        "uniform": 0.4,
+        "tracks": 0.4,
+        "crossing": 0.2,
+    }
     sigma_t_ps: FloatRange = 70.0
-    t0_sigma_ns: Annotated[float, Field(ge=0)] = 0.0
-    momentum_gev: Annotated[tuple[float, float], BeforeValidator(ordered)] = (2.0, 10.0)
+    t0_sigma_ns: NonNegative = 0.0
+    momentum_gev: Annotated[tuple[Momentum, Momentum], BeforeValidator(ordered)] = (2.0, 10.0)
 
 
 class PatternSource(Settings):
     """Simplified full patterns and their mixtures: the whole pattern is signal."""
 
     kind: Literal["patterns"] = "patterns"
-    mixture: dict[
-        Literal["cross", "hemisphere", "line", "folded_v", "parabola", "blank"], Annotated[float, Field(ge=0)]
+    mixture: Annotated[
+        dict[Literal["cross", "hemisphere", "line", "folded_v", "parabola", "blank"], NonNegative],
+        AfterValidator(some),
     ]
     """Share of each pattern; normalised, and exact over a data set of any size."""
     points: Positive = 1000
     """Points drawn for a cross, a line or a hemisphere."""
-    crosses: IntRange = 1
-    spread_px: Annotated[float, Field(ge=0)] = 0.0
+    crosses: FewRange = 1
+    spread_px: NonNegative = 0.0
     max_shift: Annotated[tuple[Count, Count, Count], BeforeValidator(as_tuple)] = (40, 60, 400)
 
 
@@ -69,8 +89,8 @@ class FileSource(Settings):
     """Features of the files that a network is given, in this order; ``null``: all."""
     all_signal: bool = False
     """Take every hit as signal: for recordings without labels, to which noise is then added."""
-    window_ns: Annotated[float, Field(gt=0)] | None = None
-    gap_ns: Annotated[float, Field(gt=0)] | None = None
+    window_ns: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    gap_ns: Annotated[float, Field(gt=0, le=1e12)] | None = None
     """Event building of continuous recordings (Timepix3): a fixed window, or a gap without hits."""
     trigger: Literal["tdc1_rising", "tdc1_falling", "tdc2_rising", "tdc2_falling"] | None = None
     """Build them instead of the hits within ``window_ns`` after each recorded trigger of this kind."""
@@ -117,7 +137,7 @@ class DegradationSettings(Settings):
     """What happens to a full pattern on its way to the network: thin, smear, dropout, noise."""
 
     thin: IntRange | None = None
-    smear: dict[Literal["x", "y", "t"], Annotated[float, Field(ge=0)]] = {}
+    smear: dict[Literal["x", "y", "t"], NonNegative] = {}
     """Gaussian sigma by axis, in the axis' unit (mm, mm, ns)."""
     edge: Literal["drop", "clamp"] = "drop"
     """What becomes of a hit smeared out of the grid."""
@@ -129,9 +149,9 @@ class DegradationSettings(Settings):
 class EventCounts(Settings):
     """Events of each split; for files the share of each."""
 
-    train: Positive = 7000
-    validation: Positive = 1000
-    test: Positive = 2000
+    train: Events = 7000
+    validation: Events = 1000
+    test: Events = 2000
 
 
 class SplitShares(Settings):
@@ -166,7 +186,7 @@ class DataSettings(Settings):
     fresh: bool = True
     """Simulated sources only: new training events every epoch, never seen twice."""
     degradation: DegradationSettings = DegradationSettings()
-    schedule: dict[int, DegradationSettings] = {}
+    schedule: dict[Count, DegradationSettings] = {}
     """Degradation from a given epoch on: a curriculum."""
     variety: list[TrainingPart] = []
     """Simulated TORCH events only: parts of the training events that other settings make. Validation and test

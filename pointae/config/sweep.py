@@ -8,15 +8,18 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from pointae.config.base import Count, Fraction, Positive, Settings
 
+Number = Annotated[int, Field(ge=-(1 << 53), le=1 << 53)] | Annotated[float, Field(ge=-1e15, le=1e15)]
+MOST_VALUES = 1_000_000
+
 
 class RangeSettings(Settings):
     """Numbers from low to high, both included: integers if both are."""
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
     """Drawn evenly in the logarithm."""
-    step: Annotated[int | float, Field(gt=0)] | None = None
+    step: Annotated[Number, Field(gt=0)] | None = None
     """Only low, low + step, ..."""
 
     @model_validator(mode="after")
@@ -25,6 +28,9 @@ class RangeSettings(Settings):
             raise ValueError(f"a range runs from low to high, got {self.low} and {self.high}")
         if self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("a logarithmic range starts above 0 and has no step")
+        step = self.step or (1 if isinstance(self.low, int) and isinstance(self.high, int) else None)
+        if step is not None and (self.high - self.low) / step > MOST_VALUES:
+            raise ValueError(f"a range has at most {MOST_VALUES:,} values: take a longer step, or numbers with a point")
         return self
 
 
@@ -73,5 +79,5 @@ class SweepSettings(Settings):
     score: ScoreSettings = ScoreSettings()
     storage: Literal["sqlite", "journal"] = "sqlite"
     """``journal`` for folders of a network, where sqlite's locks do not hold."""
-    seed: Count = 1
+    seed: Annotated[int, Field(ge=0, le=(1 << 32) - 1)] = 1
     """Of the sampler; each trial is trained with the config's own."""

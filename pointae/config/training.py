@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from pointae.config.base import Count, Positive, Settings
+from pointae.config.base import NonNegative, Positive, Settings
 
 
 class LossSettings(Settings):
@@ -22,7 +22,7 @@ class LossTerm(Settings):
     """One term of a weighted sum."""
 
     name: str
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=-1e9, le=1e9)] = 1.0
     options: dict[str, Any] = {}
 
 
@@ -37,20 +37,20 @@ class TrainSettings(Settings):
     loss: LossSettings = LossSettings()
     validation_loss: LossSettings | None = None
     """``None``: the training loss."""
-    kl_weight: Annotated[float, Field(ge=0)] = 1e-3
+    kl_weight: NonNegative = 1e-3
     """Beta, of the Kullback-Leibler divergence of a variational latent."""
     kl_schedule: Literal["constant", "warm_up", "cyclical"] = "constant"
     """``warm_up``: beta rises over ``kl_period`` epochs; ``cyclical``: over the first half of each such period."""
     kl_period: Positive = 10
-    free_bits: Annotated[float, Field(ge=0)] = 0.0
+    free_bits: NonNegative = 0.0
     """Nats of each latent dimension that cost nothing."""
-    track_weight: Annotated[float, Field(ge=0)] = 0.03
+    track_weight: NonNegative = 0.03
     """Of the guessed tracks' negative log density in the loss, where the encoder guesses and the truth is known."""
-    alignment_weight: Annotated[float, Field(ge=0)] = 1e-3
+    alignment_weight: NonNegative = 1e-3
     """Of what keeps a PointNet's alignment near a rotation."""
     optimiser: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: NonNegative = 1e-2
     schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "one_cycle"
     clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     average: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -61,10 +61,10 @@ class TrainSettings(Settings):
     """Epochs without a better validation loss, nor category F1 where there is one, before stopping; ``None``: never."""
     best: Literal["loss", "f1"] = "loss"
     """Which epoch's weights are the run's; those of the other, where there is one, are kept beside them."""
-    checkpoints: Annotated[int, Field(ge=2)] = 2
+    checkpoints: Annotated[int, Field(ge=2, le=1_000_000)] = 2
     """Newest epochs that a run can be taken back to."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Count = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads; 0: as many as there are cores."""
 
 
@@ -76,10 +76,10 @@ class EvaluateSettings(Settings):
     batch_size: Positive = 250
     precision: Literal["fp32", "bf16"] = "fp32"
     """Of the arithmetic that scores hits; fp64 where that was trained in."""
-    pictures: Count = 8
+    pictures: Annotated[int, Field(ge=0, le=10_000)] = 8
     """Events kept with their predictions for the viewer."""
     baselines: list[Literal["knn_density", "dbscan", "time_window", "lone_hits"]] = ["knn_density", "dbscan"]
-    tolerance_bins: Annotated[float, Field(gt=0)] = 0.5
+    tolerance_bins: Annotated[float, Field(gt=0, le=1e9)] = 0.5
     """Of generated hits: largest abs(dt) of a right time."""
-    reach_bins: Annotated[float, Field(gt=0)] = 2.0
+    reach_bins: Annotated[float, Field(gt=0, le=1e9)] = 2.0
     """Of generated hits: semi-axes within which a hit is near a true one, in bins of each axis."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
 from pointae.config import LossSettings
@@ -85,6 +85,7 @@ def _parts(name: str, output: Output, hits: HitBatch, target: HitBatch, options:
     return {name: Part(loss(output, hits, target, **options))}
 
 
+FINITE = ConfigDict(allow_inf_nan=False)
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "mse": mse,
     "mae": mae,
@@ -145,10 +146,10 @@ def _checked(name: str, options: Mapping[str, Any], category_counts: Tensor | No
             raise unknown_name(f"option of loss '{name}'", key, known)
         value = tuple(value) if isinstance(value, list) else value  # YAML knows no tuples
         try:
-            checked[key] = TypeAdapter(hints[key]).validate_python(value, strict=True)
+            checked[key] = TypeAdapter(hints[key], config=FINITE).validate_python(value, strict=True)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ConfigError(f"option '{key}' of loss '{name}': {reason}, got {value!r}") from None
+            raise ConfigError(f"option '{key}' of loss '{name}': {reason}, got {value!r:.200}") from None
     if checked.get("category_weights") == "log":
         checked["category_weights"] = None
         if category_counts is not None:
