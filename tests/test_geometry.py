@@ -27,6 +27,9 @@ from pointae.geometry import (
 )
 from pointae.hits import HitBatch
 from pointae.io import read_hits, write_hits
+from pointae.record import Grid
+from pointae.runs import RunDirectory
+from visual.scene.source import EventSource, open_events
 
 ALL = [*(make() for make in GEOMETRIES.values()), even_geometry((1, 3, 2), (0.1, 2.0, 1e-3))]
 by_name = pytest.mark.parametrize("geometry", ALL, ids=lambda geometry: geometry.name)
@@ -147,6 +150,19 @@ def test_a_drawn_grid_comes_back_bit_for_bit(grid):
     stored = geometry_to_dict(grid)
     assert exact(geometry_from_dict(stored)) == exact(grid)
     assert exact(geometry_from_dict(json.loads(json.dumps(stored)))) == exact(grid)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grid=grids)
+def test_a_drawn_grid_comes_back_from_a_run_and_its_views(tmp_path_factory, grid):
+    run = RunDirectory.create(tmp_path_factory.mktemp("grid"), "a")
+    run.update_record(geometry=geometry_to_dict(grid))
+    kept = run.record.geometry
+    assert exact(kept.geometry()) == exact(grid)
+    card = Grid.model_validate_json(kept.model_dump_json())  # as a card has it
+    assert exact(card.geometry()) == exact(grid)
+    EventSource(HitBatch.empty(grid, 1)).save(run.views, [0])
+    assert exact(open_events(run.views).hits.geometry) == exact(grid)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".npz", ".parquet"])

@@ -19,7 +19,10 @@ from pointae.inference import Denoiser, denoise_file
 from pointae.io import read_hits, write_hits
 from pointae.io.arguments import ARGUMENTS
 from pointae.io.options import ReadOptions
+from pointae.precision import choose_precision
 from pointae.trained import open_trained
+from pointae.training.agreement import check_agreement, origin_of
+from pointae.training.checkpoint import Checkpoint
 from pointae.training.session import train_run
 from pointae.training.shipping import ship_run
 
@@ -232,3 +235,22 @@ def test_bins_that_lie_elsewhere_are_said(calibrated_run, tmp_path, capsys):
     assert capsys.readouterr().err == ""
     with pytest.raises(CheckpointError, match="trained on a grid of 88 x 128 x 1000, the hits are on one of 8 x 8 x 8"):
         open_denoisers([open_trained(calibrated_run.path)], "cpu", even_geometry((8, 8, 8)))
+
+
+def test_a_checkpoint_without_positions_goes_on_and_one_of_others_does_not(calibrated_run):
+    config = load_config(calibrated_run.config_path)
+    origin = origin_of(config, EventData(config.data, config.seed), choose_precision("cpu", "fp32"))
+    grid = origin["data"]["grid"]
+    older = {
+        name: value for name, value in grid.items() if name not in ("geometry_version", "axis_starts", "axis_centres")
+    }
+
+    def agreement(then) -> list[str]:
+        checkpoint = Checkpoint(1, {}, {**origin, "data": {**origin["data"], "grid": then}})
+        return check_agreement(checkpoint, origin, calibrated_run, force=False)
+
+    assert agreement(grid) == agreement(older) == []
+    with pytest.raises(
+        CheckpointError, match=r"data: grid.axis_starts was \[0.0, -26.5, 0.0\], is \[0.0, -26.5, 34.0\]"
+    ):
+        agreement({**grid, "axis_starts": [0.0, -26.5, 0.0]})
