@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pointae import shipped
+from pointae.analysis.comparison import grid_notes
 from pointae.analysis.judging import open_denoisers
 from pointae.config import FileSource
 from pointae.config_files import load_config
@@ -20,6 +21,7 @@ from pointae.io import read_hits, write_hits
 from pointae.io.arguments import ARGUMENTS
 from pointae.io.options import ReadOptions
 from pointae.precision import choose_precision
+from pointae.runs import RunDirectory
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
 from pointae.training.checkpoint import Checkpoint
@@ -254,3 +256,10 @@ def test_a_checkpoint_without_positions_goes_on_and_one_of_others_does_not(calib
         CheckpointError, match=r"data: grid.axis_starts was \[0.0, -26.5, 0.0\], is \[0.0, -26.5, 34.0\]"
     ):
         agreement({**grid, "axis_starts": [0.0, -26.5, 0.0]})
+
+
+def test_runs_of_different_grids_are_told_apart(named, recorded):
+    runs = [RunDirectory.open(path) for path in (recorded, named, recorded)]
+    notes = grid_notes(runs)
+    assert len(notes) == 1
+    assert "were trained on different grids: the grid is 88 x 128 x 999 and 512 x 512 x 12800000" in notes[0]

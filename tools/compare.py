@@ -19,12 +19,12 @@ def main(arguments: Sequence[str]) -> None:
 
     runs = [RunDirectory.open(run) for run in options.runs]
 
-    from pointae.analysis.comparison import compare_runs, judged_table, notes_on, ranking_table
+    from pointae.analysis.comparison import compare_runs, grid_notes, judged_table, notes_on, ranking_table
     from pointae.storage import write_table
     from visual.pages.report import Told, write_report
 
     rows = compare_runs(runs)
-    notes = notes_on(rows)
+    notes = [*notes_on(rows), *grid_notes(runs)]
     ranking_table(rows, brief=True).show()
     for note in notes:
         console.print(note, markup=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pointae.errors import UsageError
+from pointae.geometry import differences_of
 from pointae.runs import RunDirectory
 from pointae.storage import read_json, read_table
 from pointae.terminal import TextTable
@@ -92,6 +93,18 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
     events = {tuple(row.get(name) for name in SAME_EVENTS) for row in judged}
     if len(events) > 1:
         notes.append("The runs were judged on different events: their figures are not of the same task.")
+    return notes
+
+
+def grid_notes(runs: Sequence[RunDirectory]) -> list[str]:
+    """What a reader must know of runs whose bins are not those of the first: their figures are not of the same task."""
+    grids = [(run, kept.geometry()) for run in runs if (kept := run.record.geometry) is not None]
+    notes = []
+    for run, grid in grids[1:]:
+        found = differences_of(grid, grids[0][1])
+        if found:
+            told = "; ".join(f"{what} {here} and {there}" for what, here, there in found)
+            notes.append(f"{run.path} and {grids[0][0].path} were trained on different grids: {told}")
     return notes
 
 
