@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pointae.carried import Carried
 from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry
+from pointae.hit_checks import check
 from pointae.ordering import numbered
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class HitBatch:
         hit_id: (N,) int64, the user's own number of the hit.
         event_id: (B,) int64, or B strings: the user's own number of the event.
         event_time_ns: (B,) float64, the time that an event's t counts from.
+        carried: the user's own columns of a file, which stay with their hits and no network sees.
         trusted: skip the checks, for values derived from a checked batch.
 
     Raises:
@@ -76,13 +79,14 @@ class HitBatch:
     hit_id: Tensor | None = None
     event_id: EventIds | None = None
     event_time_ns: Tensor | None = None
+    carried: Carried | None = None
     trusted: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.features is None:
             object.__setattr__(self, "features", self.coords.new_zeros((len(self.coords), 0), dtype=torch.float32))
         if not self.trusted:
-            _check(self)
+            check(self, PER_HIT)
             object.__setattr__(self, "trusted", True)
 
     # ---- what it holds -------------------------------------------------------------------------
@@ -129,8 +133,12 @@ class HitBatch:
     # ---- making new ones -----------------------------------------------------------------------
 
     def replace(self, **changes: Any) -> HitBatch:
-        """A copy with some fields changed; the caller vouches for their shapes and values."""
-        return replace(self, **{"trusted": True, **changes})
+        """A copy with some fields changed; the caller vouches for their shapes and values.
+
+        Other numbers of hits (``offsets``) leave the user's columns behind unless they are given anew.
+        """
+        kept = {"trusted": True, "carried": None if "offsets" in changes else self.carried}
+        return replace(self, **{**kept, **changes})
 
     def select(self, mask: Tensor) -> HitBatch:
         """The hits where ``mask`` (N,) is true; every event stays, if need be empty."""
@@ -161,15 +169,19 @@ class HitBatch:
         elif ids is not None:
             ids = ids[index]
         times = None if self.event_time_ns is None else self.event_time_ns[index]
-        return self._take(rows, offsets=offsets, event_id=ids, event_time_ns=times)
+        carried = None if self.carried is None else self.carried.events(index)
+        return self.replace(carried=carried)._take(rows, offsets=offsets, event_id=ids, event_time_ns=times)
 
     def _run(self, first: int, last: int) -> HitBatch:
         """Consecutive events, ``last`` behind them: views of the arrays, nothing is copied."""
         last = max(first, last)
         offsets = self.offsets[first : last + 1]
         given = {name: value for name in ("event_id", "event_time_ns") if (value := getattr(self, name)) is not None}
-        per_event = {name: value[first:last] for name, value in given.items()}
-        return self._take(slice(int(offsets[0]), int(offsets[-1])), offsets=offsets - offsets[0], **per_event)
+        per_event: dict[str, Any] = {name: value[first:last] for name, value in given.items()}
+        carried = None if self.carried is None else self.carried.events(slice(first, last))
+        return self.replace(carried=carried)._take(
+            slice(int(offsets[0]), int(offsets[-1])), offsets=offsets - offsets[0], **per_event
+        )
 
     def reordered(self, rows: Tensor) -> HitBatch:
         """The hits in another order; ``rows`` (N,) must keep every hit in its event."""
@@ -221,7 +233,7 @@ class HitBatch:
     def concat(cls, batches: Sequence[HitBatch]) -> HitBatch:
         """The events of several batches, one after the other.
 
-        Optional fields survive where every batch has them; a missing ``event_id`` drops all.
+        Optional fields and the user's columns survive where every batch has them; a missing ``event_id`` drops all.
 
         Raises:
             DataError: no batches, or batches of different grids or features.
@@ -240,8 +252,11 @@ class HitBatch:
         ids = [b.event_id for b in batches]
         if all(isinstance(i, Tensor) for i in ids):
             joined["event_id"] = torch.cat(ids)  # type: ignore[arg-type]
-        elif all(isinstance(i, tuple) for i in ids):
-            joined["event_id"] = tuple(name for i in ids for name in i)  # type: ignore[union-attr]
+        elif all(i is not None for i in ids):
+            joined["event_id"] = tuple(str(n) for i in ids for n in (i.tolist() if isinstance(i, Tensor) else i or ()))
+        carried = [batch.carried for batch in batches if batch.carried is not None]
+        if len(carried) == len(batches):
+            joined["carried"] = Carried.joined(carried)
         return cls(
             first.geometry,
             torch.cat([b.coords for b in batches]),
@@ -254,6 +269,8 @@ class HitBatch:
 
     def _take(self, rows: Tensor | slice, **event_fields: Any) -> HitBatch:
         names = ("coords", "features", *self.present)
+        if self.carried is not None:
+            event_fields["carried"] = self.carried.hits(rows)
         if isinstance(rows, slice):
             return self.replace(**{name: getattr(self, name)[rows] for name in names}, **event_fields)
         return self.replace(**{name: getattr(self, name).index_select(0, rows) for name in names}, **event_fields)
@@ -294,55 +311,3 @@ class HitBatch:
 
 def _offsets_of(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-
-
-def _check(hits: HitBatch) -> None:
-    coords, offsets = hits.coords, hits.offsets
-    if coords.dtype != torch.int32 or coords.ndim != 2 or coords.shape[1] != 3:
-        raise DataError(f"coords must be (N, 3) int32 [x, y, t], got {tuple(coords.shape)} {coords.dtype}")
-    if offsets.dtype != torch.int64 or offsets.ndim != 1 or len(offsets) < 1:
-        raise DataError(f"offsets must be (B + 1,) int64, got {tuple(offsets.shape)} {offsets.dtype}")
-    _check_offsets(offsets, len(coords))
-    _check_inside(coords, offsets, hits.geometry)
-    features = hits.features
-    if features.dtype != torch.float32 or features.ndim != 2 or len(features) != len(coords):
-        raise DataError(f"features must be ({len(coords)}, C) float32, got {tuple(features.shape)} {features.dtype}")
-    if len(hits.feature_names) != features.shape[1]:
-        raise DataError(f"features has {features.shape[1]} columns but {len(hits.feature_names)} names")
-    if features.numel() and not bool(torch.isfinite(features).all()):
-        row = int((~torch.isfinite(features)).any(1).nonzero()[0, 0])
-        raise DataError(f"features must be finite, hit {row} of event {_event_of(offsets, row)} is not")
-    for name, value in hits.present.items():
-        if value.dtype != PER_HIT[name] or value.shape != (len(coords),):
-            raise DataError(f"{name} must be ({len(coords)},) {PER_HIT[name]}, got {tuple(value.shape)} {value.dtype}")
-    for name in ("event_id", "event_time_ns"):
-        value = getattr(hits, name)
-        if value is not None and len(value) != len(offsets) - 1:
-            raise DataError(f"{name} must have one value for each of {len(offsets) - 1} events, got {len(value)}")
-
-
-def _check_offsets(offsets: Tensor, num_hits: int) -> None:
-    backwards = offsets[1:] < offsets[:-1]  # a difference could wrap
-    if bool(backwards.any()):
-        event = int(backwards.nonzero()[0, 0])
-        before, after = int(offsets[event]), int(offsets[event + 1])
-        raise DataError(f"offsets run backwards at event {event}: {before} then {after}")
-    if int(offsets[0]) != 0 or int(offsets[-1]) != num_hits:
-        raise DataError(f"offsets must run from 0 to {num_hits} hits, got {int(offsets[0])} to {int(offsets[-1])}")
-
-
-def _check_inside(coords: Tensor, offsets: Tensor, geometry: DetectorGeometry) -> None:
-    if not len(coords):
-        return
-    for i, (letter, axis) in enumerate(zip("xyt", geometry.axes, strict=True)):
-        column = coords[:, i]
-        if int(column.min()) < 0 or int(column.max()) >= axis.bins:
-            row = int(((column < 0) | (column >= axis.bins)).nonzero()[0, 0])
-            raise DataError(
-                f"{letter} = {int(column[row])} of hit {row} (event {_event_of(offsets, row)}) is outside "
-                f"the grid, {letter} must be in 0..{axis.bins - 1}"
-            )
-
-
-def _event_of(offsets: Tensor, row: int) -> int:
-    return int(torch.searchsorted(offsets, torch.tensor(row, device=offsets.device), right=True)) - 1

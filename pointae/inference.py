@@ -108,7 +108,7 @@ class Denoiser:
 
     def reading(self, path: str | Path) -> ReadOptions:
         """How a file is read for this network, see :func:`~pointae.trained.reading_of`."""
-        return reading_of(self.config, self.geometry, path)
+        return reading_of(self.config, self.geometry, self.feature_names, path)
 
     def check_grid(self, geometry: DetectorGeometry) -> str | None:
         """What to warn of when bins of hits are not as wide, or not where, the run's are; ``None`` if they are.
@@ -211,7 +211,10 @@ def denoise_file(
     is_image = not output_format(out).holds_decisions
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
     given = options if isinstance(options, ReadOptions) else denoiser.reading(source).but(options or {})
-    read = read_blocks(source, BLOCK_EVENTS, **vars(replace(given, hits_per_block=BLOCK_HITS)))
+    # Formats with types are given numbers where a table of text has nothing else; images have no place for either.
+    typed = out.suffix.lower() != ".csv"
+    given = replace(given, hits_per_block=BLOCK_HITS, carry=not is_image, verbatim=not typed)
+    read = read_blocks(source, BLOCK_EVENTS, **vars(given))
     with (
         open_writer(out, attributes, kept_only or is_image) as writer,
         closing(read) as blocks,  # type: ignore[type-var]  # a generator

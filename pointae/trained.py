@@ -39,7 +39,7 @@ class Trained:
 
     def reading(self, path: str | Path) -> ReadOptions:
         """How a file is read for these weights, see :func:`reading_of`."""
-        return reading_of(self.config, self.geometry, path)
+        return reading_of(self.config, self.geometry, self.feature_names, path)
 
 
 def reading_as(name_or_path: str | Path | None, path: str | Path) -> ReadOptions | None:
@@ -51,7 +51,7 @@ def reading_as(name_or_path: str | Path | None, path: str | Path) -> ReadOptions
     return None if name_or_path is None else open_trained(name_or_path).reading(path)
 
 
-def reading_of(config: Config, geometry: DetectorGeometry, path: str | Path) -> ReadOptions:
+def reading_of(config: Config, geometry: DetectorGeometry, features: tuple[str, ...], path: str | Path) -> ReadOptions:
     """How a file is read for a trained network: as the files of its training, on its grid where it states none.
 
     Images of DeepClean3D's shape are on the grid of these, whose bins are wider than TORCH's.
@@ -59,12 +59,14 @@ def reading_of(config: Config, geometry: DetectorGeometry, path: str | Path) -> 
     Args:
         config: of the training.
         geometry: trained on.
+        features: trained on.
         path: of the file.
     """
     path = Path(path)
     implied = path.is_dir() or path.suffix.lower() in (".pt", ".npy")
     own = implied and geometry.spatial_shape == deepclean3d_geometry().spatial_shape
-    return replace(ReadOptions.of_source(config.data.source), geometry=None if own else geometry)
+    kept = ReadOptions.of_source(config.data.source)
+    return replace(kept, geometry=None if own else geometry, features=features)
 
 
 def open_trained(name_or_path: str | Path) -> Trained:

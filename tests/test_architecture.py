@@ -23,6 +23,8 @@ ROWS = [
         "draws_compiled",
         "draws",
         "geometry",
+        "carried",
+        "hit_checks",
         "hits",
         "voxels",
         "images",

@@ -48,8 +48,9 @@ def test_tables_give_back_events_with_hits(tmp_path, hits, block):
     # Labels that read as whole numbers become numbers.
     loose = ("hit_id",) if hits.hit_id is None else ()
     loose += ("event_id",) if isinstance(hits.event_id, tuple) else ()
-    read = read_hits(path, geometry=hits.geometry)
-    blocks = HitBatch.concat(list(read_blocks(path, block, geometry=hits.geometry)))
+    options = {"geometry": hits.geometry, "features": hits.feature_names}
+    read = read_hits(path, **options)
+    blocks = HitBatch.concat(list(read_blocks(path, block, **options)))
     for got in (read, blocks):
         assert got.batch_size == wanted.batch_size
         # Without hits a table has no column to tell the type of its events from.
@@ -151,7 +152,7 @@ def test_rows_of_whole_events_stay_where_they_are(tmp_path):
 
 def test_columns_by_other_names(tmp_path):
     (tmp_path / "a.csv").write_text("evt,col,row,tof,tot\n7,1,2,3,0.5\n")
-    hits = read_hits(tmp_path / "a.csv", columns={"event": "evt", "x": "col", "y": "row", "t": "tof"})
+    hits = read_hits(tmp_path / "a.csv", columns={"event": "evt", "x": "col", "y": "row", "t": "tof"}, features=["tot"])
     assert hits.coords.tolist() == [[1, 2, 3]]
     assert (hits.event_id.tolist(), hits.feature_names, hits.features.tolist()) == ([7], ("tot",), [[0.5]])
 

@@ -62,7 +62,7 @@ def test_a_table_of_others(tmp_path, labels):
     path = table(
         tmp_path / "a.parquet", event=None, x=None, evt=labels, col=np.array([1, 2, 3], np.uint16), tot=[0.5, 1.5, 2.5]
     )
-    hits = read_hits(path, geometry=GRID, columns={"event": "evt", "x": "col"})
+    hits = read_hits(path, geometry=GRID, columns={"event": "evt", "x": "col"}, features=["tot"])
     assert hits.coords.tolist() == [[1, 0, 5], [3, 2, 7], [2, 1, 6]]
     assert hits.hit_id.tolist() == [0, 2, 1]
     assert hits.features.tolist() == [[0.5], [2.5], [1.5]]
@@ -80,7 +80,7 @@ def test_a_table_of_others(tmp_path, labels):
         ({"x": [1.0, 2.0, 3.0]}, "x must be whole numbers of an integer type, got float64"),
         ({"x": [1, 2, 1 << 40]}, "does not fit int32"),
         ({"x": [1, 2, 5]}, r"x = 5 is outside the grid.*hit 0 of event 1"),
-        ({"tot": ["a", "b", "c"]}, "tot must be real numbers, got objects"),
+        ({"tot": ["a", "b", "c"]}, "'tot' must be real numbers, got objects"),
         ({"tot": [1.0, float("nan"), 2.0]}, "feature 'tot' is not finite: hit 1 of event 0"),
         ({"signal": [0, 1, 2]}, "signal must be true or false"),
         ({"event": [1.5, 2.5, 3.5]}, "event must be whole numbers"),
@@ -90,7 +90,7 @@ def test_a_table_of_others(tmp_path, labels):
 def test_wrong_columns_are_told_in_one_line(tmp_path, columns, told):
     path = table(tmp_path / "a.parquet", **columns)
     with pytest.raises(DataError, match=told) as error:
-        read_hits(path, geometry=GRID)
+        read_hits(path, geometry=GRID, features=["tot"])
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
 

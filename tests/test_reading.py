@@ -89,7 +89,7 @@ def test_a_table_is_read_by_the_runs_names_in_every_tool(named, tmp_path, capsys
     assert told in shown.err
     assert list((tmp_path / "look").glob("*.png"))
 
-    with pytest.raises(PointaeError, match="has no column event"):  # nothing is guessed without the run
+    with pytest.raises(PointaeError, match="has no column x, y, t"):  # nothing is guessed without the run
         tool("inspect_data", table)
 
 

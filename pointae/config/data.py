@@ -86,7 +86,7 @@ class FileSource(Settings):
     chip_layout: Literal["single", "2x2"] = "single"
     """Where the chips of a Timepix3 recording are; ``single``: on one another, told apart by a feature."""
     features: list[str] | None = None
-    """Features of the files that a network is given, in this order; ``null``: all."""
+    """Columns of the files, or features that they declare, that a network is given, in this order; none else."""
     all_signal: bool = False
     """Take every hit as signal: for recordings without labels, to which noise is then added."""
     window_ns: Annotated[float, Field(gt=0, le=1e12)] | None = None

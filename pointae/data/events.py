@@ -234,7 +234,7 @@ class EventData:
 def _source_of(data: DataSettings, seed: int) -> EventSource:
     source = data.source
     if isinstance(source, FileSource):
-        hits = read_source_files(source)
+        hits = _with_features(read_source_files(source), source.features or ())
         return StoredEvents(hits, _split_numbers(hits.batch_size, source, data, seed))
     if isinstance(source, RobotSource):
         robots = different_robots(source, seed)
@@ -255,23 +255,52 @@ def _target(full: HitBatch, hits: HitBatch, which: str) -> HitBatch:
     return hits.select(hits.signal)
 
 
-def read_source_files(source: FileSource) -> HitBatch:
+def read_source_files(source: FileSource, carry: bool = False) -> HitBatch:
     """All events of a source's files, one file after the other; all signal where the source says so.
 
+    Args:
+        source: with at least one file.
+        carry: take the user's own columns along.
+
     Raises:
-        ConfigError: the files lack a feature that is asked for.
+        ConfigError: a file lacks a feature that is asked for, or has another grid, other features or no truth where
+            others have it.
     """
-    options = vars(ReadOptions.of_source(source))
-    hits = HitBatch.concat([read_hits(path, **options) for path in source.paths])
-    if source.features is not None:
-        hits = _with_features(hits, source.features)
+    options = {**vars(ReadOptions.of_source(source)), "carry": carry}
+    parts = [read_hits(path, **options) for path in source.paths]
+    for path, part in zip(source.paths, parts, strict=True):
+        for name in source.features or ():
+            if name not in part.feature_names:
+                raise unknown_name("feature", name, part.feature_names).at(path)
+        _check_joins(path, part, source.paths[0], parts[0], source)
+    hits = HitBatch.concat(parts)
     return with_truth(hits.replace(signal=None, track=None, origin=None)) if source.all_signal else hits
 
 
+def _check_joins(path: str, hits: HitBatch, other_path: str, other: HitBatch, source: FileSource) -> None:
+    """Raise where the hits of a file cannot follow those of another."""
+    mine, theirs = (_shape(each) for each in (hits, other))
+    if hits.geometry != other.geometry:
+        guessed = [each for each in (hits, other) if source.geometry is None and each.geometry.name == "grid"]
+        how = "no file states its grid: each was guessed from the hits" if guessed else "the detectors differ"
+        raise ConfigError(
+            f"has a grid of {mine}, {other_path} one of {theirs}: {how}",
+            where=path,
+            fix="state the detector: data.source.geometry, by name or as {spatial_shape: [X, Y, T]}",
+        )
+    if hits.feature_names != other.feature_names:
+        listed = [", ".join(each.feature_names) or "no features" for each in (hits, other)]
+        raise ConfigError(f"has {listed[0]}, {other_path} has {listed[1]}", where=path, fix="name data.source.features")
+    if (hits.signal is None) != (other.signal is None) and not source.all_signal:
+        lacks, has = (path, other_path) if hits.signal is None else (other_path, path)
+        raise ConfigError(f"has no column signal, {has} has one", where=lacks, fix="label its hits, or leave it out")
+
+
+def _shape(hits: HitBatch) -> str:
+    return " x ".join(map(str, hits.geometry.spatial_shape))
+
+
 def _with_features(hits: HitBatch, names: Sequence[str]) -> HitBatch:
-    for name in names:
-        if name not in hits.feature_names:
-            raise unknown_name("feature", name, hits.feature_names).at("data.source.features")
     columns = [hits.feature_names.index(name) for name in names]
     return hits.replace(features=hits.features[:, columns], feature_names=tuple(names))
 

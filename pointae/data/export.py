@@ -98,7 +98,7 @@ def _clean_events(
     """What makes clean events of given numbers, and how many there are to be."""
     source = settings.source
     if isinstance(source, FileSource) or (isinstance(source, RobotSource) and source.paths):
-        stored = read_source_files(source) if isinstance(source, FileSource) else read_robots(source.paths)
+        stored = read_source_files(source, carry=True) if isinstance(source, FileSource) else read_robots(source.paths)
         return stored.events, min(stored.batch_size, stored.batch_size if events is None else events)
     return partial(simulate_events, source, seed), DEFAULT_EVENTS if events is None else events
 

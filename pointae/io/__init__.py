@@ -44,6 +44,7 @@ class Format:
         title: what to call it.
         module: of this package, that reads and writes it.
         magic: what its files may begin with; none for text.
+        packed: whether it is read compressed too.
         writable: whether pointae writes it.
         holds_decisions: whether it has a place for a hit's score and decision; an image has none.
     """
@@ -51,6 +52,7 @@ class Format:
     title: str
     module: str
     magic: tuple[bytes, ...] = ()
+    packed: bool = False
     writable: bool = True
     holds_decisions: bool = True
 
@@ -66,7 +68,9 @@ FORMATS = {
     ".h5": _HDF5,
     ".hdf5": _HDF5,
     ".npz": Format("a native .npz archive", "native_npz", (b"PK",)),
-    ".csv": Format("CSV", "csv_table"),
+    ".csv": Format("CSV", "csv_table", packed=True),
+    ".tsv": Format("a table of text", "text_table", packed=True, writable=False),
+    ".txt": Format("a table of text", "text_table", packed=True, writable=False),
     ".parquet": Format("Parquet", "parquet", (b"PAR1",)),
     ".pt": Format("a DeepClean3D bundle", "deepclean3d", (b"PK",), holds_decisions=False),
     ".npy": Format("an image in a NumPy file", "image_file", (b"\x93NUMPY",), holds_decisions=False),
@@ -211,24 +215,31 @@ def output_format(path: str | Path) -> Format:
 def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, ReadOptions]:
     settings, path = ReadOptions.of(options), Path(path)
     with reading(path, "a file of hits"):
-        ending = FOLDER if path.is_dir() else path.suffix.lower()
+        ending = FOLDER if path.is_dir() else _ending(path)
     chosen = FORMATS.get(ending)
     if chosen is None:
         look(path, "a file of hits", (), ending)
         endings = ", ".join(ending for ending in FORMATS if ending.startswith("."))
         raise DataError(f"unknown ending '{path.suffix}'", where=path, fix=f"known: {endings}, and folders of images")
     if ending != FOLDER:
-        look(path, chosen.title, chosen.magic, path.suffix)
+        look(path, chosen.title, chosen.magic, path.suffix, chosen.packed)
     if ending == ".csv" and _is_robot_table(path, settings.geometry):
         chosen = FORMATS[ROBOTS]
     return chosen, path, settings
 
 
+def _ending(path: Path) -> str:
+    """What a name ends with, but for the ending of what compressed it."""
+    packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zst")
+    return (Path(path.stem) if packed else path).suffix.lower()
+
+
 def _is_robot_table(path: Path, geometry: DetectorGeometry | None) -> bool:
-    """Whether a table has a robot a row: too many columns for hits, or the robots' grid without hits' header."""
+    """Whether a table has a robot a row: too many columns for hits, or the robots' grid, without hits' header."""
     with reading(path, FORMATS[ROBOTS].title), open_regular(path) as file:
-        first = file.readline(1 << 16)
-    return first.count(b",") > WIDE or (_is_robots(geometry) and b"event" not in first)
+        first = file.readline(1 << 16).partition(b"\r")[0]
+    names = {name.strip(b'"\r\n ') for name in first.split(b",")}
+    return (first.count(b",") > WIDE or _is_robots(geometry)) and not names & {b"event", b"event_id"}
 
 
 def _is_robots(geometry: DetectorGeometry | None) -> bool:

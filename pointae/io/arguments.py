@@ -18,6 +18,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "help": 'grid of files that state none, by name or as JSON: {"spatial_shape": [64, 48, 500]}',
     },
     "columns": {"help": "a table's names by ours, e.g. x=col t=tof", "metavar": "OUR=THEIRS", "nargs": "+"},
+    "features": {"help": "columns that a network is given", "metavar": "NAME", "nargs": "+"},
     "duplicates": {"help": "what to do with hits that share a cell", "choices": get_args(Duplicates)},
     "on_bad": {"help": "what to do with bad events", "choices": get_args(OnBad)},
     "window_ns": {"help": "event length, for continuous recordings", "type": float, "metavar": "NS"},
@@ -92,4 +93,6 @@ def _columns(pairs: Sequence[str]) -> dict[str, str]:
 def _told(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{ours}={theirs}" for ours, theirs in value.items())
+    if isinstance(value, tuple):
+        return " ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 
+from pointae.carried import Carried
 from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry, even_geometry
 from pointae.hits import PER_HIT, HitBatch
@@ -41,6 +42,7 @@ class Columns:
         event_id: (B,) integers or strings.
         event_time_ns: (B,) float64.
         geometry: the grid that the file states.
+        carried: the user's own columns.
     """
 
     coords: Array
@@ -51,6 +53,7 @@ class Columns:
     event_id: Array | Sequence[str] | None = None
     event_time_ns: Array | None = None
     geometry: DetectorGeometry | None = None
+    carried: Carried | None = None
 
 
 class Assembler:
@@ -182,6 +185,7 @@ def _batch(columns: Columns, geometry: DetectorGeometry, trusted: bool) -> HitBa
         **{name: torch.from_numpy(values) for name, values in columns.per_hit.items()},
         event_id=None if ids is None else torch.from_numpy(ids) if numeric else tuple(texts(ids)),
         event_time_ns=None if times is None else torch.from_numpy(times),
+        carried=columns.carried,
         trusted=trusted,
     )
 

@@ -93,8 +93,8 @@ def writing(path: Path) -> Iterator[None]:
         raise StorageError(what, where=path, fix="check free space and permissions") from error
 
 
-def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
-    """Check existence, kind, size and first bytes of a file.
+def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str, packed: bool = False) -> None:
+    """Check existence, kind, size and first bytes of a file, which where it may be ``packed`` are any packer's.
 
     Raises:
         DataError: missing, no regular file, empty, or begins as another kind of file does.
@@ -108,7 +108,7 @@ def look(path: Path, title: str, magic: tuple[bytes, ...], ending: str) -> None:
         kind, advice = _kind_of(start, ending)
         if magic and not start.startswith(magic):
             raise DataError(f"begins with {start[:4]!r}, not as {title} does{kind and f', but as {kind}'}", fix=advice)
-        if not magic and kind:
+        if not magic and kind and not (packed and kind.startswith("packed by")):
             raise DataError(f"is {kind}, not {title}", fix=advice)
 
 

@@ -1,38 +1,53 @@
-"""Hits as a table of comma-separated values: one row a hit, columns event, x, y, t and what else there is.
+"""Hits as a table of text: one row a hit, columns event, x, y, t and what else there is.
 
 Rows of one event may be scattered. The header names the columns; those that are no field of
-:class:`HitBatch` are features.
+:class:`HitBatch` are the user's own.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pointae.carried import USERS, Carried
 from pointae.errors import DataError
+from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io.assembly import FIELD_DTYPES, Array, Assembler, Columns, grid_that_holds, whole_numbers
-from pointae.io.csv_output import Sink, header_of
+from pointae.io.boundary import FREE_BYTES, MAX_RATIO
+from pointae.io.cells import ColumnKind, event_number, real, truth, whole
+from pointae.io.csv_output import Sink
+from pointae.io.dialect import LINE_CHARACTERS, Dialect, find_dialect, with_points
 from pointae.io.options import ReadOptions
-from pointae.io.table import COORDS, TIME, feature_columns, grouped_by_event, our_names
+from pointae.io.table import (
+    COORDS,
+    TIME,
+    Header,
+    constant_within,
+    grouped_by_event,
+    has_hits,
+    numbered_labels,
+    understood,
+)
 
 __all__ = ["Sink", "attributes", "blocks", "read"]
 
 PART_CHARACTERS = 1 << 20
-LINE_CHARACTERS = 1 << 20
-TRUTH = {"1": True, "0": False, "True": True, "False": False, "true": True, "false": False, "1.0": True, "0.0": False}
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a table; ``hit_id`` is the row's number where the table has none."""
-    return assembler.hits(_columns(list(_parts(path, assembler.options)), None, assembler))
+    table = _Table.of(path, assembler.options)
+    return assembler.hits(_columns(table, list(table.parts()), None, assembler))
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
@@ -41,23 +56,23 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
     The table is read twice: first to see which events there are. If their rows are scattered,
     the whole is taken into memory.
     """
-    survey = _Survey(path, assembler.options)
+    table = _Table.of(path, assembler.options)
+    survey = _Survey(table)
     if survey.scattered:
-        hits = read(path, assembler)
+        hits = assembler.hits(_columns(table, list(table.parts()), None, assembler))
         for first in range(0, max(hits.batch_size, 1), events_per_block):
             yield hits.events(slice(first, first + events_per_block))
         return
-    rows = _parts(path, assembler.options)
-    for parts in _whole_events(rows, events_per_block, assembler.options.hits_per_block or sys.maxsize):
-        columns = _columns(parts, survey.numeric, assembler)
+    for parts in _whole_events(table.parts(), events_per_block, assembler.options.hits_per_block or sys.maxsize):
+        columns = _columns(table, parts, survey, assembler)
         columns.geometry = survey.grid
         yield assembler.hits(columns)
 
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     """The names of the columns; a table states no grid."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return {"format": "csv", "columns": header_of(file.readline(LINE_CHARACTERS))}
+    dialect = find_dialect(path, lambda names: has_hits(names, assembler.options))
+    return {"format": "csv", "columns": list(dialect.header)}
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -65,163 +80,227 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
 
 @dataclass
 class _Part:
-    """Consecutive rows: the labels of their events and their other columns by name."""
+    """Consecutive rows: the labels of their events, and by our names what else was asked for.
+
+    Args:
+        labels: of the rows' events, and what the column ``event_id`` says of them where there is one too.
+        values: our fields.
+        features: of those asked for.
+        users: cells of the user's columns, and of ``event`` and ``event_id`` where both are there.
+    """
 
     labels: Sequence[str]
+    ids: Sequence[str]
     values: dict[str, Array]
-    features: list[str] = field(default_factory=list)
+    features: dict[str, Array]
+    users: dict[int, Sequence[str]]
 
     def rows(self, first: int, last: int) -> _Part:
-        values = {name: column[first:last] for name, column in self.values.items()}
-        return _Part(self.labels[first:last], values, self.features)
+        at = slice(first, last)
+        return _Part(
+            self.labels[at],
+            self.ids[at],
+            {name: column[at] for name, column in self.values.items()},
+            {name: column[at] for name, column in self.features.items()},
+            {column: cells[at] for column, cells in self.users.items()},
+        )
 
 
-def _parts(path: Path, options: ReadOptions, only: tuple[str, ...] | None = None) -> Iterator[_Part]:
-    """The rows of a table, some megabytes at a time, converted; at least one part, if need be empty."""
-    texts = _texts(path)
-    names = our_names(header_of(next(texts)), options, "the first line names the columns; ")
-    wanted = [name for name in names if name != "event" and (only is None or name in only)]
-    features = feature_columns(wanted)
-    skips, first = options.on_bad == "skip", 0
-    for text in texts:
-        columns = _split(text, names, first)
-        values = {name: _convert(name, columns[name], first, skips) for name in wanted}
-        if only is None:
-            values.setdefault("hit_id", np.arange(first, first + len(columns["event"])))
-        yield _Part(columns["event"], values, features)
-        first += len(columns["event"])
+@dataclass(frozen=True)
+class _Table:
+    """A file whose dialect and header are known."""
+
+    path: Path
+    options: ReadOptions
+    dialect: Dialect
+    header: Header
+
+    @classmethod
+    def of(cls, path: Path, options: ReadOptions) -> _Table:
+        dialect = find_dialect(path, lambda names: has_hits(names, options))
+        table = cls(path, options, dialect, understood(dialect.header, options, "the first line names the columns; "))
+        if dialect.note:
+            warnings.warn(f"{path}: {dialect.note}", stacklevel=5)
+        return table
+
+    def parts(self, only: tuple[str, ...] | None = None) -> Iterator[_Part]:
+        """The rows, some megabytes at a time, converted; at least one part, if need be empty.
+
+        Args:
+            only: convert these fields, and no features; ``None``: all.
+        """
+        first, start, fields = 0, self.dialect.lines + 1, self.header.fields
+        skips, width = self.options.on_bad == "skip", len(self.header.names)
+        users = self._carried_columns()
+        for text in self._texts():
+            cells, lines = _split(text, self.dialect, width, start)
+            count = len(cells) // width
+
+            def column(place: int, cells: Sequence[str] = cells) -> Sequence[str]:
+                return cells[place::width]
+
+            def number(place: int) -> Sequence[str]:
+                taken = column(place)  # called before the next part
+                return with_points(taken) if self.dialect.decimal_comma else taken
+
+            def line(row: int, lines: Sequence[int] = lines) -> int:
+                return lines[row]
+
+            asked = [n for n in fields if n not in ("event", "event_id") and (only is None or n in only)]
+            values = {name: _convert(name, number(fields[name]), line, skips) for name in asked}
+            features: dict[str, Array] = {}
+            if only is None:
+                values.setdefault("hit_id", np.arange(first, first + count))
+                taken = self.header.features.items()
+                features = {name: real(f"feature '{name}'", number(at), line) for name, at in taken}
+            yield _Part(
+                column(fields["event"]),
+                column(fields["event_id"]) if "event_id" in fields else (),
+                values,
+                features,
+                {place: number(place) for place in users},
+            )
+            first, start = first + count, start + text.count("\n")
+
+    def _carried_columns(self) -> list[int]:
+        if not self.options.carry:
+            return []
+        both = [self.header.fields[name] for name in ("event", "event_id") if "event_id" in self.header.fields]
+        return sorted({*self.header.users, *both})
+
+    def _texts(self) -> Iterator[str]:
+        """Whole lines in parts, no quoted cell cut in two."""
+        size = self.path.stat().st_size
+        most = max(4 * FREE_BYTES, MAX_RATIO * size) if self.dialect.packed else sys.maxsize
+        taken = 0
+        with self.dialect.open(self.path) as file:
+            rest, empty = "", True
+            while part := file.read(PART_CHARACTERS):
+                taken += len(part)
+                if taken > most:
+                    raise DataError(
+                        f"unpacks to more than {most:,} bytes, the file has {size:,}", fix="do not trust it"
+                    )
+                head, tail = _cut(rest + part)
+                if len(tail) > LINE_CHARACTERS:
+                    told = f"has a line of more than {LINE_CHARACTERS:,} characters"
+                    raise DataError(told, fix="is this a table, or is a quote not closed?")
+                if head:
+                    yield head
+                    empty = False
+                rest = tail
+            if rest or empty:
+                yield rest
 
 
-def _texts(path: Path) -> Iterator[str]:
-    """The header's line, then whole lines in parts."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        yield file.readline(LINE_CHARACTERS)
-        rest, empty = "", True
-        while part := file.read(PART_CHARACTERS):
-            head, newline, tail = part.rpartition("\n")
-            if len(tail) + (0 if newline else len(rest)) > LINE_CHARACTERS:
-                raise DataError(f"has a line of more than {LINE_CHARACTERS:,} characters", fix="is this a table?")
-            if newline:
-                yield rest + head
-                rest, empty = tail, False
-            else:
-                rest += tail
-        if rest or empty:
-            yield rest
+def _cut(text: str) -> tuple[str, str]:
+    """Whole lines, and what is left; a line does not end within quotes."""
+    at = text.rfind("\n")
+    while at > 0 and text.count('"', 0, at) % 2:
+        at = text.rfind("\n", 0, at)
+    return text[: at + 1], text[at + 1 :]
 
 
-def _split(text: str, names: list[str], first: int) -> dict[str, Sequence[str]]:
-    text = text.rstrip("\r\n")
+def _split(text: str, dialect: Dialect, width: int, start: int) -> tuple[Sequence[str], Sequence[int]]:
+    """Cells of whole lines from line ``start`` on, row after row, and the line of the file that each row is in."""
+    text, delimiter = text.rstrip("\r\n"), dialect.delimiter
     if '"' in text:
-        rows = list(csv.reader(text.split("\n"), strict=True))
-        lengths = [len(row) for row in rows]
-        fields = list(chain.from_iterable(rows))
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        if dialect.padded:
+            rows = [[cell.strip() for cell in row if cell or delimiter != " "] for row in rows]
     else:  # the same some times faster: no list a row
         lines = text.replace("\r\n", "\n").split("\n") if text else []
-        lengths = [line.count(",") + 1 if line else 0 for line in lines]
-        fields = ",".join(lines).split(",") if lines else []
-    for number, length in enumerate(lengths):
-        if length != len(names):
-            raise DataError(f"line {_line(first + number)} has {length} fields, the header {len(names)}")
-    return {name: fields[i :: len(names)] for i, name in enumerate(names)}
+        if delimiter == " ":
+            lines = [" ".join(line.split()) for line in lines]
+        lengths = {line.count(delimiter) + 1 if line else 0 for line in lines}
+        if lengths <= {width} and "#" not in text:
+            cells = delimiter.join(lines).split(delimiter) if lines else []
+            return [cell.strip() for cell in cells] if dialect.padded else cells, range(start, start + len(lines))
+        rows = [line.split(delimiter) if line else [] for line in lines]
+        if dialect.padded:
+            rows = [[cell.strip() for cell in row] for row in rows]
+    numbers = []
+    for number, row in enumerate(rows, start):
+        while len(row) > width and not row[-1].strip():
+            row.pop()
+        if row and row[0].startswith("#") and (dialect.commented or len(row) != width):
+            row.clear()
+            continue
+        if len(row) != width:
+            raise DataError(f"line {number} has {len(row)} fields, the header {width}", fix="correct the line")
+        numbers.append(number)
+    return list(chain.from_iterable(rows)), numbers
 
 
-def _line(row: int) -> int:
-    return row + 2  # counted from 1, behind the header
-
-
-def _convert(name: str, column: Sequence[str], first: int, skips: bool) -> Array:
-    dtype = FIELD_DTYPES.get(name, np.dtype(np.float64 if name == TIME else np.float32))
+def _convert(name: str, cells: Sequence[str], line: Any, skips: bool) -> Array:
     if name in COORDS:
-        return _whole(name, column, first, instead=-1 if skips else None)
+        return whole(name, cells, line, instead=-1 if skips else None)
+    if name == TIME:
+        return real(name, cells, line)
+    dtype = FIELD_DTYPES[name]
     if dtype.kind == "i":
-        return whole_numbers(_whole(name, column, first), name, dtype)
-    parse: Callable[[str], Any] = TRUTH.__getitem__ if dtype.kind == "b" else float
-    try:
-        with np.errstate(over="ignore"):
-            return np.fromiter(map(parse, column), np.float64, len(column)).astype(dtype)
-    except (KeyError, ValueError):
-        row = next(row for row, text in enumerate(column) if not _parses(parse, text))
-        kind = "0 or 1" if dtype.kind == "b" else "a number"
-        raise DataError(f"{name} = '{column[row][:40]}' in line {_line(first + row)} is not {kind}") from None
-
-
-def _parses(parse: Callable[[str], Any], text: str) -> bool:
-    try:
-        parse(text)
-    except (KeyError, ValueError):
-        return False
-    return True
-
-
-def _whole(name: str, column: Sequence[str], first: int, instead: int | None = None) -> Array:
-    """Whole numbers, also written as 12.0; ``instead`` stands in for those that are none."""
-    try:
-        return np.fromiter(map(int, column), np.int64, len(column))
-    except (ValueError, OverflowError):
-        numbers = list(map(_whole_number, column))
-    for row, number in enumerate(numbers):
-        if number is None and instead is None:
-            told = f"{name} = '{column[row][:40]}' in line {_line(first + row)} is not a whole number of 64 bits"
-            raise DataError(told, fix="bin numbers are whole, e.g. 12 or 12.0")
-    return np.array([instead if number is None else number for number in numbers], np.int64)
-
-
-def _whole_number(text: str) -> int | None:
-    try:
-        number = int(text)
-    except ValueError:
-        try:
-            value = float(text)
-        except ValueError:
-            return None
-        if not value.is_integer():
-            return None
-        number = int(value)
-    return number if -(1 << 63) <= number < 1 << 63 else None
+        return whole_numbers(whole(name, cells, line), name, dtype)
+    with np.errstate(over="ignore"):
+        return truth(name, cells, line) if dtype.kind == "b" else real(name, cells, line).astype(dtype)
 
 
 # ---- events ------------------------------------------------------------------------------------------
 
 
-def _columns(parts: list[_Part], numeric: bool | None, assembler: Assembler) -> Columns:
+def _columns(table: _Table, parts: list[_Part], survey: _Survey | None, assembler: Assembler) -> Columns:
     """Rows grouped by event, in the order in which events appear; rows of an event stay in order."""
-    numbers: dict[str, int] = {}
-    labels = chain.from_iterable(part.labels for part in parts)
-    codes = np.fromiter((numbers.setdefault(label, len(numbers)) for label in labels), np.int64)
+    codes, labels = numbered_labels(chain.from_iterable(part.labels for part in parts))
+    ids = list(chain.from_iterable(part.ids for part in parts))
+    calls = bool(ids) and (survey.ids_call if survey else constant_within(codes, numbered_labels(ids)[0]))
+    if calls:
+        labels = [ids[row] for row in np.unique(codes, return_index=True)[1]]
     values = {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values}
+    features = {name: np.concatenate([part.features[name] for part in parts]) for name in parts[0].features}
+    carried = None
+    if table.options.carry:
+        layout = table.header.layout(calls)
+        columns = [place for place, (ours, _) in enumerate(layout) if ours == USERS]
+        cells = [list(chain.from_iterable(part.users[place] for part in parts)) for place in columns]
+        kinds = survey.kinds if survey else {place: ColumnKind(table.options.verbatim) for place in columns}
+        if survey is None:
+            for place, column in zip(columns, cells, strict=True):
+                kinds[place].see(column)
+        carried = Carried(layout, tuple(kinds[at].read(column) for at, column in zip(columns, cells, strict=True)))
     instead = -1 if assembler.skips else None
-    return grouped_by_event(codes, _event_ids(list(numbers), numeric), values, parts[0].features, instead)
-
-
-def _event_ids(labels: list[str], numeric: bool | None) -> Array | list[str]:
-    if numeric is None:
-        numeric = all(map(_is_number, labels))
-    return np.array(labels, np.int64) if numeric else labels
-
-
-def _is_number(label: str) -> bool:
-    """Whether an event's label is a number that is written back as it was: ``7`` but not ``007``."""
-    number = _whole_number(label)
-    return number is not None and str(number) == label
+    numbers = list(map(event_number, labels))
+    numeric = survey.numeric if survey else None not in numbers and (calls or len(set(numbers)) == len(numbers))
+    event_id: Array | list[str] = np.array(numbers, np.int64) if numeric else labels
+    return grouped_by_event(codes, event_id, values, features, carried, instead)
 
 
 class _Survey:
     """What has to be known of a table before its events can be read in blocks."""
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
-        self.numeric, self.scattered = True, False
+    def __init__(self, table: _Table) -> None:
+        self.scattered, self.ids_call = False, True
+        self.kinds = {place: ColumnKind(table.options.verbatim) for place in table._carried_columns()}
         highest, seen, current = np.zeros((1, 3), np.int64), set(), None
-        for part in _parts(path, options, only=() if options.geometry else COORDS):
-            for label, _ in groupby(part.labels):
+        numbers, ids_are_numbers, last_id = set(), True, ""
+        for part in table.parts(only=() if table.options.geometry else COORDS):
+            row = 0
+            for label, rows in groupby(part.labels):
+                count = sum(1 for _ in rows)
+                ids = set(part.ids[row : row + count])
                 if label != current:
                     self.scattered |= label in seen
-                    self.numeric = self.numeric and _is_number(label)
+                    numbers.add(event_number(label))
                     seen.add(label)
-                    current = label
+                    current, last_id = label, next(iter(ids), "")
+                self.ids_call &= ids <= {last_id}
+                ids_are_numbers = ids_are_numbers and None not in map(event_number, ids)
+                row += count
+            for place, kind in self.kinds.items():
+                kind.see(part.users[place])
             for i, name in enumerate(COORDS if part.values else ()):
                 highest[0, i] = max(highest[0, i], part.values[name].max(initial=0))
-        self.grid = options.geometry or grid_that_holds(highest)
+        self.ids_call &= "event_id" in table.header.fields
+        self.numeric = ids_are_numbers if self.ids_call else None not in numbers and len(numbers) == len(seen)
+        self.grid: DetectorGeometry = table.options.geometry or grid_that_holds(highest)
 
 
 def _whole_events(parts: Iterable[_Part], events: int, hits: int) -> Iterator[list[_Part]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -41,6 +41,11 @@ class ReadOptions:
         chip_layout: where the chips of a Timepix3 recording are: all on one another with ``chip``
             as a feature, or ``"2x2"``: chips 3 0 and, turned by 180 degrees, 2 1, a grid of 512 x 512.
         columns: for CSV and Parquet, the file's own column name by our name, e.g. ``{"t": "tof"}``.
+        features: names of the columns that are features for a network, e.g. ``("tot",)``; of native files and
+            recordings also those that they declare as such.
+        carry: take the user's own columns along.
+        verbatim: cells of the user's columns of a CSV stay letter by letter as they are; else those whose cells are
+            all numbers become numbers, for formats with types.
         hits_per_block: of :func:`pointae.io.read_blocks`: a block ends with the event that brings it to so many
             hits (HDF5 and CSV; other formats are in memory as a whole, or have few hits an event).
     """
@@ -54,9 +59,13 @@ class ReadOptions:
     trigger_delay_ns: float = 0.0
     chip_layout: ChipLayout = "single"
     columns: Mapping[str, str] = field(default_factory=dict)
+    features: Sequence[str] = ()
+    carry: bool = True
+    verbatim: bool = True
     hits_per_block: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "features", tuple(self.features))
         choices = (("duplicates", Duplicates), ("on_bad", OnBad), ("chip_layout", ChipLayout), ("trigger", Trigger))
         for name, known in choices:
             value = getattr(self, name)

@@ -1,0 +1,7 @@
+"""Tables of text under other endings than ``.csv``: read by :mod:`pointae.io.csv_table`, not written."""
+
+from __future__ import annotations
+
+from pointae.io.csv_table import attributes, blocks, read
+
+__all__ = ["attributes", "blocks", "read"]
