@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pointae.printable import one_line, shown
+
 
 class PointaeError(Exception):
     """A failure told in one line: where, what, and what to do about it.
@@ -27,9 +29,9 @@ class PointaeError(Exception):
         return self
 
     def __str__(self) -> str:
-        place = "" if self.where is None else f"{self.where}: "
-        advice = "" if self.fix is None else f" ({self.fix})"
-        return " ".join(f"{place}{self.what}{advice}".split())
+        place = "" if self.where is None else f"{shown(self.where)}: "
+        advice = "" if self.fix is None else f" ({one_line(self.fix)})"
+        return f"{place}{one_line(self.what)}{advice}"
 
 
 class UsageError(PointaeError, ValueError):

@@ -22,6 +22,7 @@ from pointae.config_files import load_config
 from pointae.errors import CheckpointError, ConfigError, StorageError
 from pointae.record import RECORD, RunRecord
 from pointae.storage import JSON_BYTES, digest, read_bounded, read_kept, write_atomically, write_json, write_table
+from pointae.terminal import command_line
 
 LATEST = "latest"
 HELD_FOR = 2.0
@@ -278,7 +279,7 @@ class RunDirectory:
         path = self.predictions_path(name)
         if not path.is_file():
             raise CheckpointError(
-                f"has no predictions '{name}'", where=self.path, fix=f"make them: python tools/evaluate.py {self.path}"
+                f"has no predictions '{name}'", where=self.path, fix=f"make them: {command_line('evaluate', self.path)}"
             )
         return path
 

@@ -1,24 +1,85 @@
-"""What a tool shows: progress, tables, and errors in one line with the right exit code."""
+"""What a tool shows: lines, tables and progress, of plain text whatever is in it."""
 
 from __future__ import annotations
 
 import os
-import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from pointae.printable import one_line, printable
 
-from pointae.errors import PointaeError, StorageError
-from pointae.optional import listen
+if TYPE_CHECKING:
+    from pointae.console import PlainConsole
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Output:
+    """One of a tool's two streams.
+
+    Args:
+        stderr: the stream of errors and progress, else that of results.
+    """
+
+    def __init__(self, stderr: bool = False) -> None:
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> PlainConsole:
+        """Made when it is first needed: a tool begins, and can be interrupted, before rich is loaded."""
+        from pointae.console import PlainConsole
+
+        return PlainConsole(self._stderr)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether somebody looks at it."""
+        return self.console.is_terminal
+
+    def print(self, *objects: Any, sep: str = " ", end: str = "\n", style: str | None = None) -> None:
+        """Print objects; a ``str`` is one line, its line ends and escape sequences are shown as such."""
+        self.console.print(*objects, sep=sep, end=end, style=style)
+
+    def pieces(self, *pieces: tuple[str, str]) -> None:
+        """Print one line of texts, each in its style."""
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*((printable(text), style) for text, style in pieces)))
+
+    def labelled(self, label: str, style: str, text: object) -> None:
+        """Print one line behind a coloured label."""
+        self.pieces((f"{label}: ", style), (one_line(text), ""))
+
+
+console, errors = Output(), Output(stderr=True)
+
+
+def warn(text: object) -> None:
+    """Tell of something that is probably not as the user wants it, in one line."""
+    errors.labelled("warning", "yellow", text)
+
+
+def note(text: object) -> None:
+    """Tell of something that the user may want to know, in one line."""
+    errors.labelled("note", "yellow", text)
+
+
+def command_line(tool: str, *words: object) -> str:
+    """The line that runs a tool with these arguments, as the shell of this system takes it."""
+    line = ["python", f"tools/{tool}.py", *map(str, words)]
+    return subprocess.list2cmdline(line) if os.name == "nt" else " ".join(map(_quoted, line))
+
+
+def _quoted(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    # What cannot be shown can still be typed, byte by byte.
+    plain = {c for c in word if c.isprintable() and c not in "'\\"}
+    letters = (c if c in plain else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in word)
+    return f"$'{''.join(letters)}'"
 
 
 @dataclass(frozen=True)
@@ -41,6 +102,9 @@ class TextTable:
 
     def show(self) -> None:
         """Print it."""
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
         table = Table(title=self.title, box=SIMPLE_HEAD)
         for place, heading in enumerate(self.headings):
             # No word is cut short; numbers stand under each other.
@@ -56,49 +120,6 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: like Ctrl-C, with an exit code of its own."""
 
 
-def run_tool(main: Callable[[Sequence[str]], None]) -> None:
-    """Run a tool's ``main(arguments)`` and leave with its exit code.
-
-    A :class:`PointaeError` is told in one line; ``--debug`` anywhere in the arguments shows the
-    traceback as well. SIGTERM unwinds like Ctrl-C, so that nothing half-written stays.
-    """
-    signal.signal(signal.SIGTERM, _terminate)
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
-    debug = len(arguments) < len(sys.argv) - 1
-    if errors.is_terminal:
-        listen(errors.print)
-    try:
-        main(arguments)
-        sys.stdout.flush()
-    except Terminated:
-        errors.print("[bold]terminated[/]")
-        sys.exit(128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        errors.print("[bold]interrupted[/]")
-        sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`); nothing is wrong on our side.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except (PointaeError, OSError, MemoryError) as error:
-        if debug:
-            raise
-        problem = error if isinstance(error, PointaeError) else _system_error(error)
-        errors.print("[bold red]error:[/] ", end="")
-        errors.print(str(problem), markup=False)
-        sys.exit(problem.exit_code)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated
-
-
-def _system_error(error: OSError | MemoryError) -> PointaeError:
-    if isinstance(error, MemoryError):
-        return StorageError(f"not enough memory: {error}", fix="a smaller batch or a coarser grid needs less")
-    return StorageError(error.strerror or str(error), where=error.filename)
-
-
 @contextmanager
 def progress(stage: str, total: int | None, unit: str = "") -> Iterator[Callable[[int, str], None]]:
     """A progress bar that names its stage; silent where the output is no terminal.
@@ -106,14 +127,16 @@ def progress(stage: str, total: int | None, unit: str = "") -> Iterator[Callable
     Yields:
         ``advance(steps, note)``: move on by ``steps`` and show ``note`` behind the bar.
     """
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
-        task = bar.add_task(stage, total=total, note="")
+    from rich import progress as rich
+
+    words = ("name", "unit", "note")
+    name, kind, remark = (rich.TextColumn(f"{{task.fields[{word}]}}", markup=False) for word in words)
+    times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+    columns = (name, rich.BarColumn(), rich.MofNCompleteColumn(), kind, *times, remark)
+    with rich.Progress(*columns, console=errors.console, disable=not errors.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=total, name=printable(stage), unit=unit, note="")
 
         def advance(steps: int, note: str = "") -> None:
-            bar.update(task, advance=steps, note=note)
+            bar.update(task, advance=steps, note=printable(note))
 
         yield advance

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROWS = [
     [
+        "printable",
         "errors",
         "optional",
         "threads",
@@ -18,7 +19,10 @@ ROWS = [
         "replacing",
         "storage",
         "yaml_text",
+        "streams",
+        "console",
         "terminal",
+        "entry",
         "ordering",
         "draws_compiled",
         "draws",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError, unknown_name
-from pointae.terminal import console, errors, progress, run_tool
+from pointae.terminal import console, note, progress, warn
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Networks, engines and pipelines timed beside one another.")
+    parser = Parser(description="Networks, engines and pipelines timed beside one another.")
     parser.add_argument("--quick", action="store_true", help="the most telling rows, in less than a minute")
     parser.add_argument("--only", nargs="+", metavar="PART", help="some parts, e.g. networks pipelines (default: all)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads, pinned to as many cores (default: 2)")
@@ -37,9 +37,8 @@ def main(arguments: Sequence[str]) -> None:
             raise unknown_name("part of the benchmark", name, PARTS)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)  # told now where it cannot be, not after minutes
-    note = choose_precision(options.device, "bf16").note
-    if note:
-        errors.print(f"[yellow]note:[/] {note}")
+    if remark := choose_precision(options.device, "bf16").note:
+        note(remark)
     with progress("measuring", len(names), "parts") as advance:
         plan = Plan(options.quick, options.device, options.threads, advance)
         results, header, ratios = run_parts(plan, names)
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
                 shown.add_row(*table.texts(row))
             console.print(shown)
     if told := noise_note(header):
-        errors.print(f"[yellow]warning:[/] {told}")
+        warn(told)
     if options.out:
         from visual.plots.benchmark import draw_benchmark
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pointae.terminal import console, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Rank runs, and write the page that tells all of them.")
+    parser = Parser(description="Rank runs, and write the page that tells all of them.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run directory, e.g. runs/latest")
     parser.add_argument("--out", type=Path, help="folder for the page (default: comparison, or the run itself if one)")
     options = parser.parse_args(arguments)
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str]) -> None:
     notes = [*notes_on(rows), *grid_notes(runs)]
     ranking_table(rows, brief=True).show()
     for note in notes:
-        console.print(note, markup=False)
+        console.print(note)
     ranked = [RunDirectory.open(row["path"]) for row in rows]
     told = [Told(run, row["name"], judged_table(run)) for run, row in zip(ranked, rows, strict=True)]
     folder = options.out or (runs[0].path if len(runs) == 1 else Path("comparison"))
     page = write_report(told, folder, ranking_table(rows) if len(runs) > 1 else None, notes)
     write_table(folder / "ranking.csv", rows)
-    console.print(f"saved: {page}, {folder / 'ranking.csv'}", markup=False)
+    console.print(f"saved: {page}, {folder / 'ranking.csv'}")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointae.terminal import console, progress, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console, progress
 
 EXAMPLES = 2
 """Events drawn."""
@@ -15,7 +15,7 @@ SHARES = ("coverage", "purity", "hallucinated_xy", "hallucinated_xyt", "temporal
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Quality of full patterns against the size of their codes.")
+    parser = Parser(description="Quality of full patterns against the size of their codes.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="of decoders that make patterns, on the same events")
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_args(arguments)

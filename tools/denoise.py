@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pointae.io.arguments import add_reading_arguments, reading_options
-from pointae.terminal import console, errors, progress, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console, progress, warn
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Denoise a file of hits with a trained network.")
+    from pointae.io.arguments import add_reading_arguments, reading_options
+
+    parser = Parser(description="Denoise a file of hits with a trained network.")
     parser.add_argument("run", help="run directory, e.g. runs/latest, or the name of shipped weights")
     parser.add_argument("hits", help="file of hits: .h5 .npz .csv .parquet .pt .npy .tpx3 or a folder of images")
     parser.add_argument("-o", "--out", required=True, help="where to write; the ending chooses the format")
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         )
     seconds = time.perf_counter() - begin
     for note in report.notes:
-        errors.print(f"[yellow]warning:[/] {note}")
+        warn(note)
     console.print(
         f"{report.events:,} events, {report.hits:,} hits, {report.kept:,} kept "
         f"(score >= {denoiser.threshold:.3f}) in {seconds:.1f} s: {report.events / seconds:,.0f} events/s"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from pointae.terminal import console, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console
 
 if TYPE_CHECKING:
     from pointae.environment import Component
@@ -20,7 +18,7 @@ COLOURS = {"ok": "green", "missing": "yellow", "unusable": "red"}
 
 def main(arguments: Sequence[str]) -> None:
     """Look at the installation. Whatever is found, the exit code is 0."""
-    parser = argparse.ArgumentParser("doctor.py", description=__doc__)
+    parser = Parser("doctor.py", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     options = parser.parse_intermixed_args(arguments)
     from pointae.environment import check_components
@@ -47,11 +45,10 @@ def display_row() -> Component:
 def show(component: Component) -> None:
     """A line for a component, and one for what mends it."""
     reason = "because " if component.state == "unusable" else ""
-    line = Text(f"{component.name:<17}")
-    line.append(f"{component.state:<10}", COLOURS[component.state]).append(reason + component.detail)
-    console.print(line)
+    state = (f"{component.state:<10}", COLOURS[component.state])
+    console.pieces((f"{component.name:<17}", ""), state, (reason + component.detail, ""))
     if component.fix:
-        console.print(Text(f"{'':<27}mend it: {component.fix}", "dim"))
+        console.print(f"{'':<27}mend it: {component.fix}", style="dim")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 
-from pointae.io.arguments import add_reading_arguments, reading_options
-from pointae.terminal import console, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Judge a run on unseen events, beside classical filters.")
+    from pointae.io.arguments import add_reading_arguments, reading_options
+
+    parser = Parser(description="Judge a run on unseen events, beside classical filters.")
     parser.add_argument("run", help="run directory, e.g. runs/latest")
     parser.add_argument("hits", nargs="?", help="file of labelled hits (default: the test events of the run's config)")
     parser.add_argument("--json", action="store_true", help="print one JSON object of micro metrics, and nothing else")
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(figures))
         return
     if text:
-        console.print(text, markup=False)
+        console.print(*text.splitlines(), sep="\n")
     elif judged is not None:
         judged.show()
-    console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}", markup=False)
+    console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}")
 
 
 if __name__ == "__main__":

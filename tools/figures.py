@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
-from pointae.terminal import console, progress, run_tool
+from pointae.terminal import console, progress
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
+    parser = Parser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
     parser.add_argument("denoisers", nargs="*", metavar="DENOISER", help="run or shipped name (default: all shipped)")
     parser.add_argument("--only", choices=["table", "range", "speed"], help="one part (default: all three)")
     parser.add_argument("--events", type=int, default=5000, help="of each condition of the table (default: 5000)")

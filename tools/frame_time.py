@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
-from pointae.terminal import console, errors, progress, run_tool
+from pointae.terminal import console, errors, progress
 
 ENGINES = ("open3d", "pyvista")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print a row for each engine and number of hits."""
-    parser = argparse.ArgumentParser("frame_time.py", description=__doc__)
+    parser = Parser("frame_time.py", description=__doc__)
     parser.add_argument("--hits", type=int, nargs="+", default=[230, 1_000_000], help="default: 230 1000000")
     parser.add_argument("--frames", type=int, default=20, help="of the turn that is timed (default 20)")
     parser.add_argument("--engine", nargs="+", choices=ENGINES, help="default: those that can draw here")
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
                 except ComponentError as error:
                     if options.engine:
                         raise
-                    errors.print(f"{error}; passed over", markup=False)
+                    errors.print(f"{error}; passed over")
                 advance(1, "")
     table = Table(title="windows of 1280 x 820 pixels")
     for name in ("engine", "hits", "first frame, s", "all hits, s", "turning, ms", "slowest, ms", "frame of all, ms"):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from pointae.io.arguments import add_reading_arguments, reading_options
-from pointae.terminal import console, progress, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console, progress
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Check files of hits and tell what is in them.")
+    from pointae.io.arguments import add_reading_arguments, reading_options
+
+    parser = Parser(description="Check files of hits and tell what is in them.")
     parser.add_argument("files", nargs="+", help=".h5 .npz .csv .parquet .pt .npy .tpx3 or a folder of images")
     parser.add_argument("--json", action="store_true", help="print a JSON list, one object a file, and nothing else")
     add_reading_arguments(parser, run=True)

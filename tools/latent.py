@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
-from pointae.terminal import console, errors, progress, run_tool
+from pointae.terminal import console, note, progress
 
 WORDS = {
     "latent_size": "numbers in a code", "train_events": "training events", "validation_events": "validation events",
@@ -20,7 +20,7 @@ WORDS = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser("latent.py", description="Look at the latent space of a run.")
+    parser = Parser("latent.py", description="Look at the latent space of a run.")
     parser.add_argument("run", help="run directory, e.g. runs/latest")
     parser.add_argument("--projections", nargs="+", choices=["pca", "umap"], help="default: pca, and umap if installed")
     parser.add_argument("--clusters", type=int, metavar="K", help="how many are coloured (default: the elbow's)")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.projections and "umap" in methods:
         require("umap", extra="latent")
     elif not options.projections and "umap" not in methods:
-        errors.print("note: PCA alone, umap-learn is not installed (pip install -e '.\\[latent]')")
+        note("PCA alone, umap-learn is not installed (pip install -e '.[latent]')")
 
     from pointae.analysis.latent.report import Questions, analyse, analysis_steps, save_tables
     from pointae.inference import Denoiser
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> None:
 def _show(summary: Mapping[str, float]) -> None:
     for name, value in summary.items():
         shown = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
-        console.print(f"{WORDS[name]:<46}{shown}", markup=False)
+        console.print(f"{WORDS[name]:<46}{shown}")
 
 
 if __name__ == "__main__":

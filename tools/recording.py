@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointae.terminal import console, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Judge runs on a real recording with injected noise: mean and spread over the seeds of a config, "
         "beside classical filters and the limit that its lone hits set."
     )
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
 
     rows = judge_recording(runs)
     lone = rows[0]["lone_share"]
-    console.print(f"{lone:.1%} of the signal hits have no neighbour within {NEIGHBOUR_NS:g} ns", markup=False)
+    console.print(f"{lone:.1%} of the signal hits have no neighbour within {NEIGHBOUR_NS:g} ns")
     table = Table(title="noise removed [%] where so much signal is kept, mean ± spread over seeds")
     for heading in ("method", "given", "seeds", *(f"{kept:.0%}" for kept in AT), "AUC"):
         table.add_column(heading, overflow="fold")
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     write_table(options.out / "recording.csv", methods)
     plot_recording(rows, options.out / "curves.png")
-    console.print(f"saved in {options.out}", markup=False)
+    console.print(f"saved in {options.out}")
 
 
 def _share(row: Mapping[str, Any], name: str) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
-from pointae.terminal import console, run_tool
+from pointae.terminal import command_line, console
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Make weights that are found by name of a finished run.")
+    parser = Parser(description="Make weights that are found by name of a finished run.")
     parser.add_argument("run", help="run directory, e.g. runs/latest")
     parser.add_argument("name", help="what they will be called, e.g. torch-base; weights of that name are replaced")
     parser.add_argument("--figures", type=Path, metavar="FILE.json", help="what was measured with them, for the card")
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> None:
         console.print(f"{path.stat().st_size:>11,} bytes  {path}")
     console.print(f"{shipped.shipped_bytes():>11,} bytes  in all of {shipped.FOLDER}")
     console.print(f"saved: {options.name}")
-    console.print(f"use them:  python tools/denoise.py {options.name} my_hits.h5 -o clean.h5")
+    use = command_line("denoise", options.name, "my_hits.h5", "-o", "clean.h5")
+    console.print(f"use them:  {use}")
 
 
 def _figures(path: Path) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError, unknown_name
-from pointae.terminal import console, progress, run_tool
+from pointae.terminal import console, progress
 
 if TYPE_CHECKING:
     from pointae.config import Config
@@ -19,7 +19,7 @@ PATTERNS = ("cross", "hemisphere", "line", "folded_v", "parabola", "blank")
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Simulate events into a file; a manifest is written beside it.")
+    parser = Parser(description="Simulate events into a file; a manifest is written beside it.")
     parser.add_argument("config", help="a YAML config, or a kind of source: torch, robots, or the name of a pattern")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides, e.g. data.source.noise=100")
     parser.add_argument("-o", "--out", required=True, type=Path, help="file; the ending chooses the format")

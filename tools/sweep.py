@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pointae.terminal import console, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console
 
 EPILOG = """The same command goes on where a sweep was stopped or killed, and, typed in another terminal at the same
 time, shares its trials. key=value changes the config of every trial, e.g. data.source.paths=[robots.csv]."""
@@ -16,7 +16,7 @@ _COLUMNS = ("rank", "trial", "state", "score", "best_epoch", "seconds")
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser("sweep.py", description="Search over configs, with Optuna.", epilog=EPILOG)
+    parser = Parser("sweep.py", description="Search over configs, with Optuna.", epilog=EPILOG)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. configs/robots/sweep.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, e.g. train.epochs=5")
     parser.add_argument("--max-trials", type=int, metavar="N", help="how many are trained in all")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
-from pointae.terminal import console, run_tool
+from pointae.terminal import command_line, console
 
 if TYPE_CHECKING:
     from pointae.runs import RunDirectory
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Train the model of a config, or go on with a run.")
+    parser = Parser(description="Train the model of a config, or go on with a run.")
     parser.add_argument("config", nargs="?", help="YAML file, e.g. configs/demo.yaml; not with --resume")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. train.epochs=20")
     parser.add_argument("--runs", default="runs", help="folder for run directories (default: runs)")
@@ -49,7 +48,7 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
     from pointae.training.session import train_run
     from visual.plots.training import draw_training
 
-    command = shlex.join(["python", "tools/train.py", path, *overrides])
+    command = command_line("train", path, *overrides)
     train_run(config, runs, draw=draw_training, command=command, finish=_tell)
 
 
@@ -67,7 +66,7 @@ def _tell(run: RunDirectory) -> None:
     # Once more: the weights are now the best, and the threshold is fixed.
     console.print(f"plots saved: {', '.join(str(path) for path in draw_training(run, THEMES))}")
     console.print(f"run saved: {run.path}")
-    console.print(f"evaluate it:  python tools/evaluate.py {run.path}")
+    console.print(f"evaluate it:  {command_line('evaluate', run.path)}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pointae.io.arguments import add_reading_arguments, reading_options
-from pointae.terminal import console, errors, run_tool
+from pointae.entry import Parser, run_tool
+from pointae.terminal import console, errors
 
 EPILOG = """examples:
   python tools/view.py runs/latest                       a window, or files where there is no display
@@ -21,30 +21,27 @@ EPILOG = """examples:
 def main(arguments: Sequence[str]) -> None:
     """Show the events of a run or file."""
     options = parse(arguments)
+    from pointae.io.arguments import reading_options
     from pointae.trained import reading_as
     from visual.engines import view
     from visual.scene.look import Look
     from visual.scene.source import open_events
 
-    def say(line: str) -> None:
-        errors.print(line, markup=False)
-
     reading = reading_options(options, reading_as(options.run, options.path), options.run)
     source = open_events(options.path, reading)
     window = None if options.times is None else (options.times[0], options.times[1])
     look = Look(options.threshold, window, options.colour, options.pixels)
-    written = view(
-        source, options.engine, options.event, options.events, options.out, say, look, options.save, options.grid
-    )
+    shown = (options.event, options.events, options.out)
+    written = view(source, options.engine, *shown, errors.print, look, options.save, options.grid)
     for path in written:
-        console.print(str(path), markup=False)
+        console.print(str(path))
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The tool's options."""
-    parser = argparse.ArgumentParser(
-        "view.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from pointae.io.arguments import add_reading_arguments
+
+    parser = Parser("view.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("path", type=Path, metavar="PATH", help="a run, a file of hits in any readable format, or the hits of a view")
     add(
@@ -57,11 +54,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--out", type=Path, metavar="DIR", help="where files go (default: RUN/views, or FILE_views beside a file)")
     add("--save", type=Path, metavar="FILE", help="write one file: .png, .html, or a turntable as .gif or .mp4")
     add("--grid", metavar="NAME", help="panels side by side: before-after, degradation, output or pipeline")
-    add(
-        "--colour",
-        metavar="BY",
-        help="layer, truth, score, time, track, kind or a feature's name (default: kind or layer)",
-    )
+    meanings = "layer, truth, score, time, track, kind or a feature's name (default: kind or layer)"
+    add("--colour", metavar="BY", help=meanings)
     add("--threshold", type=float, metavar="S", help="keep hits that score at least this")
     add("--times", type=float, nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
     add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")

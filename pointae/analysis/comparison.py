@@ -10,7 +10,7 @@ from pointae.errors import UsageError
 from pointae.geometry import differences_of
 from pointae.runs import RunDirectory
 from pointae.storage import read_json, read_table
-from pointae.terminal import TextTable
+from pointae.terminal import TextTable, command_line
 
 Row = dict[str, Any]
 
@@ -89,7 +89,7 @@ def notes_on(rows: Sequence[Row]) -> list[str]:
     judged = [row for row in rows if any(_known(row.get(name)) for name in RANKED_BY[:2])]
     for row in rows:
         if row not in judged:
-            notes.append(f"{row['name']} was not judged on test events: python tools/evaluate.py {row['path']}")
+            notes.append(f"{row['name']} was not judged on test events: {command_line('evaluate', row['path'])}")
     events = {tuple(row.get(name) for name in SAME_EVENTS) for row in judged}
     if len(events) > 1:
         notes.append("The runs were judged on different events: their figures are not of the same task.")

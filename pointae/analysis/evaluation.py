@@ -30,7 +30,7 @@ from pointae.oracle import oracle_score
 from pointae.recover import generated_pattern
 from pointae.runs import RunDirectory
 from pointae.storage import write_json, write_table
-from pointae.terminal import errors, progress
+from pointae.terminal import progress, warn
 
 RETENTIONS = [*np.linspace(0, 0.9, 46).tolist(), *np.linspace(0.9, 1, 101).tolist()[1:]]
 """Where the curves of noise removed against signal kept are told: finely where it matters."""
@@ -100,7 +100,7 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
     data = EventData(config.data, config.seed) if events is None or baselines else None
     batch = data.all_events("test") if events is None and data is not None else _labelled(events)
     if note := denoiser.check_grid(batch.hits.geometry):
-        errors.print(f"warning: {note}", markup=False)
+        warn(note)
     names = config.evaluate.baselines if baselines else []
     bounded = baselines and events is None and data is not None and data.torch_origin("test") is not None
     with progress("evaluating", 1 + bounded + len(names)) as advance:

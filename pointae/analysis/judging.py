@@ -18,7 +18,7 @@ from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.metrics import count_hits, cut_at_retention, noise_removed_at
 from pointae.oracle import oracle_score
-from pointae.terminal import errors
+from pointae.terminal import warn
 from pointae.trained import Trained
 
 Kind = Literal["network", "bound", "baseline"]
@@ -69,7 +69,7 @@ def open_denoisers(
     denoisers = {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
     for name, denoiser in denoisers.items():
         if note := None if geometry is None else denoiser.check_grid(geometry):
-            errors.print(f"warning: {name}: {note}", markup=False)
+            warn(f"{name}: {note}")
     return denoisers
 
 

@@ -69,7 +69,7 @@ def reading_options(arguments: Namespace, kept: ReadOptions | None = None, run: 
         if name != "geometry" and value not in (getattr(default, name), given.get(name))
     ]
     if taken:
-        errors.print(f"read as {run} was trained: {', '.join(taken)}", markup=False)
+        errors.print(f"read as {run} was trained: {', '.join(taken)}")
     return options
 
 

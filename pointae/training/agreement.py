@@ -15,7 +15,7 @@ from pointae.errors import CheckpointError
 from pointae.geometry import geometry_from_dict, geometry_to_dict
 from pointae.precision import Precision
 from pointae.runs import RunDirectory
-from pointae.terminal import errors
+from pointae.terminal import warn
 from pointae.training.checkpoint import Checkpoint
 from pointae.weights import tensor_digest
 
@@ -93,7 +93,7 @@ def check_agreement(checkpoint: Checkpoint, origin: Mapping[str, Any], run: RunD
     ]
     for line in [*(f"forced: {line}" for line in refused), *versions]:
         run.log(f"warning: {line}")
-        errors.print(f"warning: {line}", markup=False)
+        warn(line)
     return refused
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pointae.errors import CheckpointError, StorageError
 from pointae.runs import RunDirectory
-from pointae.terminal import errors
+from pointae.terminal import warn
 from pointae.training.facts import check_content
 from pointae.weights import load_state, save_state
 
@@ -127,4 +127,4 @@ def _read(path: Path, epoch: int) -> Checkpoint:
 
 def _warn(run: RunDirectory, text: str) -> None:
     run.log(f"warning: {text}")
-    errors.print(f"warning: {text}", markup=False)
+    warn(text)

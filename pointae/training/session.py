@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,7 +25,7 @@ from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
-from pointae.terminal import console, errors
+from pointae.terminal import command_line, console, warn
 from pointae.thresholds import thresholds_by_retention, weak_basis
 from pointae.trained import open_trained
 from pointae.training.agreement import check_agreement, origin_of
@@ -64,7 +63,7 @@ def start_parts(model: Autoencoder, start: Mapping[str, str], geometry: Detector
         found = open_trained(trained)
         path = found.weights
         for what, ours, theirs in [] if geometry is None else differences_of(geometry, found.geometry):
-            errors.print(f"warning: '{name}' starts as {trained}: {what} {theirs} there and {ours} here", markup=False)
+            warn(f"'{name}' starts as {trained}: {what} {theirs} there and {ours} here")
         if name == "model":
             state, _ = load_state(path)
             fill_model(model, {**model.state_dict(), **state}, path)
@@ -149,7 +148,7 @@ def resume_run(
         run.write_config(dump_config(config))
         if overrides:  # without any, the recipe is what it was: a stop changes nothing
             flags = ["--force"] if force else []
-            command = shlex.join(["python", "tools/train.py", "--resume", f"runs/{run.name}", *flags, *overrides])
+            command = command_line("train", "--resume", f"runs/{run.name}", *flags, *overrides)
             run.update_record(commands=[*run.record.commands, command])
         run.clear_temporaries()
         told = f"resumed after epoch {checkpoint.epoch}" if checkpoint else "no epoch was finished: started over"
@@ -215,7 +214,7 @@ def _told_how_to_go_on(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print(f"to go on:  {_resuming(run)}", markup=False)
+        console.print(f"to go on:  {_resuming(run)}")
         raise
     except StorageError as error:
         error.fix = error.fix or f"what was saved before is whole; once that is mended: {_resuming(run)}"
@@ -250,7 +249,7 @@ def _tell_what_is_kept(error: NonFiniteError, run: RunDirectory, rate: float) ->
 
 
 def _resuming(run: RunDirectory) -> str:
-    return shlex.join(["python", "tools/train.py", "--resume", str(run.path)])
+    return command_line("train", "--resume", run.path)
 
 
 def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:

@@ -12,6 +12,7 @@ from pointae.errors import CheckpointError
 from pointae.geometry import geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.runs import RunDirectory
+from pointae.terminal import command_line
 from pointae.trained import open_shipped, open_trained
 
 LICENCE = "MIT"
@@ -42,14 +43,14 @@ def ship_run(
         raise CheckpointError(
             f"is not finished: its status is '{record.status}'",
             where=run.path,
-            fix=f"python tools/train.py --resume {run.path}",
+            fix=command_line("train", "--resume", run.path),
         )
     trained = open_trained(run.path)
     Denoiser.of(trained, device="cpu")  # whole, and made for this config
     config = trained.config
     if config.evaluate.retention not in trained.thresholds:
         raise CheckpointError(
-            "keeps no thresholds by retention", where=run.path, fix=f"python tools/train.py --resume {run.path}"
+            "keeps no thresholds by retention", where=run.path, fix=command_line("train", "--resume", run.path)
         )
     data = _in_words(config, record.best_epoch or 0)
     network = f"{config.model.encoder.name} -> {config.model.decoder.name}"

@@ -13,7 +13,7 @@ from pointae.errors import PointaeError
 from pointae.io import read_hits
 from pointae.runs import RunDirectory
 from pointae.storage import checksum, read_table
-from pointae.terminal import TextTable, progress
+from pointae.terminal import TextTable, command_line, progress
 from visual.pages.events import scene_content
 from visual.pages.page import write_html
 from visual.plots.charts import plot_comparison
@@ -197,7 +197,7 @@ def _judged(each: Told, called: str) -> str:
 
 
 def _evaluate(run: RunDirectory) -> str:
-    return f"python tools/evaluate.py {run.path}"
+    return command_line("evaluate", run.path)
 
 
 def _table(table: TextTable, best: bool = False) -> str:

@@ -20,7 +20,7 @@ from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.metrics.robots import exact_robots
 from pointae.storage import write_json, write_table
-from pointae.terminal import errors
+from pointae.terminal import warn
 
 Advance = Callable[[int, str], None]
 NEIGHBOURS = 6
@@ -156,7 +156,7 @@ def analyse(denoiser: Denoiser, questions: Questions, advance: Advance = lambda 
     config = denoiser.config
     data = EventData(config.data, config.seed)
     if note := denoiser.check_grid(data.geometry):
-        errors.print(f"warning: {note}", markup=False)
+        warn(note)
     _check_events(questions, data.num_events("validation"))
     train, validation = (_embedded(denoiser, data, split) for split in ("train", "validation"))
     advance(1, "codes")

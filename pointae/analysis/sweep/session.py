@@ -93,7 +93,7 @@ def run_sweep(
     console.print(f"saved in {directory.path}: {', '.join(path.name for path in files)}")
     _check_any(study)
     if rows and rows[0]["state"] == "complete":
-        console.print(f"the best in full:  {full_training(study, rows[0], overrides)}", markup=False)
+        console.print(f"the best in full:  {full_training(study, rows[0], overrides)}")
     return rows
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pointae.analysis.sweep.study import State, SweepStudy, optuna
 from pointae.storage import write_table
+from pointae.terminal import command_line
 
 STATES = {State.COMPLETE: "complete", State.PRUNED: "pruned", State.FAIL: "failed", State.RUNNING: "running"}
 SEED = 1
@@ -70,7 +70,7 @@ def full_training(study: SweepStudy, row: Mapping[str, Any], overrides: tuple[st
     """What to type to train a row's configuration on all events."""
     fixed = [f"{key}={_typed(value)}" for key, value in study.settings.fixed.items()]
     own = [f"{key}={_typed(row[key])}" for key in study.settings.parameters]
-    return shlex.join(["python", "tools/train.py", study.settings.config, *fixed, *own, *overrides])
+    return command_line("train", study.settings.config, *fixed, *own, *overrides)
 
 
 def _row(study: SweepStudy, trial: Any, place: int) -> dict[str, Any]:

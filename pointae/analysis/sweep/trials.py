@@ -88,7 +88,7 @@ def _run(study: SweepStudy, claim: Claim, overrides: tuple[str, ...]) -> None:
         code = error.exit_code if isinstance(error, PointaeError) else 1
         reason = _in_a_line(error)
         study.fail(claim, reason, code)
-        console.print(f"trial {number} failed: {reason}", markup=False)
+        console.print(f"trial {number} failed: {reason}")
     else:
         finished = _best(run, score)
         if finished is None:
