@@ -13,12 +13,13 @@ import torch
 
 from pointae.allocator import give_back_freed_memory
 from pointae.config import Config
-from pointae.errors import CheckpointError, PointaeError
+from pointae.errors import CheckpointError, DataError, PointaeError
 from pointae.geometry import DetectorGeometry, differences_of
 from pointae.hits import HitBatch
 from pointae.io import open_writer, output_format, read_blocks
 from pointae.io.options import ReadOptions
 from pointae.nn.autoencoder import Autoencoder, Prediction
+from pointae.nn.event_sizes import refuse_large_events, too_large
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
 from pointae.thresholds import threshold_at
@@ -89,6 +90,7 @@ class Denoiser:
 
         Raises:
             CheckpointError: another grid, or a feature is missing that the run was trained with.
+            DataError: an event has more hits than the network takes; nothing was computed yet.
         """
         logits = [prediction.output.hit_logits(part).cpu() for part, prediction in self.predictions(hits)]
         return recover(hits, torch.cat(logits) if logits else torch.zeros(0), self.threshold)
@@ -98,13 +100,26 @@ class Denoiser:
         """The forward pass, a group of events at a time, in order.
 
         Raises:
-            CheckpointError: as of calling it.
+            CheckpointError, DataError: as of calling it.
         """
+        self.refuse_large_events(hits)
         for part in event_groups(self._as_trained(hits), self.config.evaluate.batch_size, HITS_AT_ONCE):
             part = part.to(self.precision.device)
             with self.precision.autocast():
                 prediction = self.model(part)
             yield part, prediction
+
+    def refuse_large_events(self, hits: HitBatch, first: int = 0) -> None:
+        """Refuse a batch with an event of more hits than the network takes.
+
+        Args:
+            hits: of B events.
+            first: number of the batch's first event, for events without an ``event_id``.
+
+        Raises:
+            DataError: with the event.
+        """
+        refuse_large_events(hits, self.model.max_hits, self.model.name, first)
 
     def reading(self, path: str | Path) -> ReadOptions:
         """How a file is read for this network, see :func:`~pointae.trained.reading_of`."""
@@ -223,6 +238,7 @@ def denoise_file(
     ):
         coming = reader.submit(next, blocks, None)
         written: Future[None] | None = None
+        left_out = 0
         for number in count(1):
             if (hits := coming.result()) is None:
                 break
@@ -230,6 +246,13 @@ def denoise_file(
             note = denoiser.check_grid(hits.geometry)
             if note and note not in report.notes:
                 report.notes.append(note)
+            if given.on_bad == "skip":
+                large = too_large(hits, denoiser.model.max_hits)
+                left_out, hits = left_out + int(large.sum()), hits.events((~large).nonzero()[:, 0])
+            try:
+                denoiser.refuse_large_events(hits, report.events)
+            except DataError as error:
+                raise error.at(source) from None
             done = denoiser(hits)
             if written is not None:  # one block waits at most, and what went wrong is told here
                 written.result()
@@ -242,6 +265,8 @@ def denoise_file(
                 give_back_freed_memory()
         if written is not None:
             written.result()
+    if left_out:
+        report.notes.append(f"{left_out:,} events of more than {denoiser.model.max_hits:,} hits were left out")
     if writer.report.losses:
         report.notes.append(f"{out}: {writer.report.losses}{'; it holds the kept hits' if is_image else ''}")
     return report

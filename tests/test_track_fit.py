@@ -17,7 +17,7 @@ from pointae.config import (
 )
 from pointae.data.events import Batch
 from pointae.errors import CheckpointError, ConfigError, UsageError
-from pointae.geometry import timepix3_geometry, torch_geometry
+from pointae.geometry import geometry_to_dict, timepix3_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.segments import Padding
@@ -180,7 +180,7 @@ def test_parts_start_as_trained(tmp_path):
     finder = Autoencoder(ModelSettings(encoder=FINDERS[0]), torch_geometry())
     run = RunDirectory.create(tmp_path, "finder")
     run.write_config("name: finder\nmodel:\n  encoder: {name: attention}\n")
-    run.update_record(geometry={"name": "torch"})
+    run.update_record(geometry=geometry_to_dict(torch_geometry()))
     save_weights(finder, run.weights_path("best"), {})
     start_parts(model, {"encoder.finder": str(run.path)})
     wanted = finder.state_dict()
@@ -196,7 +196,7 @@ def test_a_whole_model_starts_as_trained_but_for_what_is_new(tmp_path):
     plain = Autoencoder(ModelSettings(encoder=PerceiverSettings()), torch_geometry())
     run = RunDirectory.create(tmp_path, "plain")
     run.write_config("name: plain\n")
-    run.update_record(geometry={"name": "torch"})
+    run.update_record(geometry=geometry_to_dict(torch_geometry()))
     save_weights(plain, run.weights_path("best"), {})
     torch.manual_seed(9)
     guesses = Autoencoder(ModelSettings(encoder=PerceiverSettings(proposals=4)), torch_geometry())

@@ -69,6 +69,8 @@ class TrackFitSettings(Settings):
     passes: Depth = 4
     """Of fit and judgement, each with the scores of the one before and with guesses of its own."""
     channels: Width = 64
+    max_hits: Positive = 20_000
+    """Events above this are refused: the cost is linear in the hits, but a hundred times that of other networks."""
 
 
 class EdgeConvSettings(Settings):

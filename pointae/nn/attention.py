@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pointae.config import AttentionSettings
-from pointae.errors import DataError, UsageError
+from pointae.errors import UsageError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.embedding import HitEmbedding
@@ -88,7 +88,8 @@ class AttentionBlock(nn.Module):
 class AttentionEncoder(nn.Module):
     """Transformer over the hits of each event; events never see each other.
 
-    Time grows with the square of an event's hits; events above ``max_hits`` are refused.
+    Time grows with the square of an event's hits; :class:`~pointae.nn.autoencoder.Autoencoder` refuses events above
+    ``max_hits``.
 
     Args:
         settings: width, layers, heads, ``max_hits``.
@@ -103,7 +104,6 @@ class AttentionEncoder(nn.Module):
 
     Raises:
         UsageError: channels that the heads do not divide into even widths; proposals on another grid than TORCH.
-        DataError: an event above ``max_hits``.
     """
 
     def __init__(
@@ -125,7 +125,6 @@ class AttentionEncoder(nn.Module):
             self.to_tracks = nn.ModuleList([block, PooledTrackMixtureHead(settings.channels, settings.proposals)])
 
     def forward(self, hits: HitBatch) -> Encoding:
-        refuse_large_events(hits, self.max_hits, "attention")
         padding = Padding(hits)
         mask = padding.attention_mask()
         unit = padding.pad(self.geometry.unit_positions(hits.pos))
@@ -133,23 +132,9 @@ class AttentionEncoder(nn.Module):
         for block in self.blocks:
             h = block(h, unit, mask)
         tracks = None
-        if self.to_tracks is not None and padding.length:
+        if self.to_tracks is not None:
             block, head = self.to_tracks
             assert isinstance(head, PooledTrackMixtureHead)
             tracks = head.from_hits(block(h, unit, mask), padding)
         h = padding.unpad(self.norm(h))
         return Encoding(self.to_code(pooled(h, hits)), h, tracks)
-
-
-def refuse_large_events(hits: HitBatch, max_hits: int, name: str) -> None:
-    """Refuse events whose all-pairs cost would exhaust memory, and name the networks that can.
-
-    Raises:
-        DataError: with the event and its number of hits.
-    """
-    if hits.batch_size and int(hits.counts.max()) > max_hits:
-        event = int(hits.counts.argmax())
-        raise DataError(
-            f"event {event} has {int(hits.counts[event])} hits, {name} takes at most {max_hits}",
-            fix="use a sparse or pointnet encoder, whose cost is linear in the hits",
-        )

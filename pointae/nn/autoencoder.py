@@ -14,6 +14,7 @@ from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.decoders import PerHitDecoder
 from pointae.nn.event_parts import in_parts, parts_of_events
+from pointae.nn.event_sizes import refuse_large_events
 from pointae.nn.latent import PlainLatent, build_latent
 from pointae.nn.outputs import HitLogits, Latent, Output
 from pointae.nn.track_mixture import TrackMixture
@@ -58,11 +59,14 @@ class Autoencoder(nn.Module):
         settings: the model section of a config.
         geometry: the detector's grid; layer sizes follow from it.
         in_features: C of ``hits.features``.
+
+    Raises:
+        DataError: on a batch with an event of more hits than the encoder takes, its ``max_hits``.
     """
 
     def __init__(self, settings: ModelSettings, geometry: DetectorGeometry, in_features: int = 0) -> None:
         super().__init__()
-        size = settings.latent.size
+        size, self.name = settings.latent.size, settings.encoder.name
         self.latent = build_latent(settings.latent)
         self.encoder = _class("encoder", settings.encoder.name, ENCODERS)(
             settings.encoder, geometry, size * self.latent.code_size_factor, in_features
@@ -71,7 +75,14 @@ class Autoencoder(nn.Module):
             settings.decoder, geometry, size, self.encoder.hit_channels, in_features
         )
 
+    @property
+    def max_hits(self) -> int | None:
+        """Most hits of an event, where the cost is not linear in them or is large; ``None``: any number."""
+        most: int | None = getattr(self.encoder, "max_hits", None)
+        return most
+
     def forward(self, hits: HitBatch) -> Prediction:
+        refuse_large_events(hits, self.max_hits, self.name)
         parts = parts_of_events(hits, self.encoder.hits_a_thread) if self._has_parts else 1
         if parts == 1:
             return self._predicted(hits)

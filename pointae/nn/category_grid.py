@@ -18,6 +18,7 @@ from pointae.config import CategoryGridSettings
 from pointae.errors import ConfigError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
+from pointae.nn.batch_norm import BatchNorm1d, BatchNorm3d
 from pointae.nn.outputs import CategoryGrid, Encoding
 from pointae.robots import GRID, KINDS
 
@@ -178,7 +179,7 @@ def _deep_encoder(norm: bool = False) -> tuple[nn.Module, int]:
 
 def _deep_decoder(code_size: int, norm: bool = False) -> nn.Module:
     flat = 256 * SIDE**3
-    seed = [nn.Linear(code_size, flat), *([nn.BatchNorm1d(flat)] if norm else []), nn.LeakyReLU()]
+    seed = [nn.Linear(code_size, flat), *([BatchNorm1d(flat)] if norm else []), nn.LeakyReLU()]
     return nn.Sequential(
         *seed,
         nn.Unflatten(1, (256, SIDE, SIDE, SIDE)),
@@ -195,7 +196,7 @@ def _seed(code_size: int, channels: int, side: int) -> list[nn.Module]:
 
 
 def _block(layer: nn.Conv3d | nn.ConvTranspose3d, norm: bool) -> list[nn.Module]:
-    return [layer, *([nn.BatchNorm3d(layer.out_channels)] if norm else []), nn.LeakyReLU()]
+    return [layer, *([BatchNorm3d(layer.out_channels)] if norm else []), nn.LeakyReLU()]
 
 
 ENCODERS: dict[str, Callable[[], tuple[nn.Module, int]]] = {

@@ -17,6 +17,7 @@ from pointae.errors import ConfigError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.images import embed_tof, gapped_normalise
+from pointae.nn.batch_norm import BatchNorm1d, BatchNorm2d
 from pointae.nn.outputs import Encoding, TofImage
 
 MARGIN = 4
@@ -130,24 +131,6 @@ def code_image_shape(geometry: DetectorGeometry) -> tuple[int, int]:
     if min(rows, columns) < 1:
         raise ConfigError(f"an image of {geometry.y.bins} x {geometry.x.bins} pixels is too small for dense2d: 7 x 7")
     return rows, columns
-
-
-class BatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation that uses its running statistics where a batch has fewer than two events."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if len(x) > 1 or not self.training else _by_running_statistics(self, x)
-
-
-class BatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that uses its running statistics where a batch has no event."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if len(x) or not self.training else _by_running_statistics(self, x)
-
-
-def _by_running_statistics(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
 
 def _down(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -9,10 +9,12 @@ from torch_geometric.nn import EdgeConv
 from pointae.config import EdgeConvSettings
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
-from pointae.nn.attention import refuse_large_events
 from pointae.nn.embedding import HitEmbedding
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import EventContext, Padding, pooled
+
+_PAIRS_AT_ONCE = 1 << 24
+"""Bounds memory."""
 
 
 def nearest_hits(pos: Tensor, hits: HitBatch, neighbours: int) -> Tensor:
@@ -32,13 +34,17 @@ def nearest_hits(pos: Tensor, hits: HitBatch, neighbours: int) -> Tensor:
         return torch.zeros((2, 0), dtype=torch.int64, device=hits.device)
     padding = Padding(hits)
     padded = padding.pad(pos)
-    distance = torch.cdist(padded, padded, compute_mode="donot_use_mm_for_euclid_dist")  # (B, L, L)
-    if not padding.is_full:
-        distance = distance.masked_fill(~padding.mask[:, None, :], torch.inf)
-    found = distance.topk(min(neighbours, padding.length), largest=False)
-    source = hits.offsets[:-1, None, None] + found.indices  # (B, L, k) as numbers of hits
+    values, indices = [], []
+    for some in padded.split(max(1, _PAIRS_AT_ONCE // (padding.batch_size * padding.length)), 1):
+        distance = torch.cdist(some, padded, compute_mode="donot_use_mm_for_euclid_dist")  # (B, some, L)
+        if not padding.is_full:
+            distance = distance.masked_fill(~padding.mask[:, None, :], torch.inf)
+        found = distance.topk(min(neighbours, padding.length), largest=False)
+        values.append(found.values)
+        indices.append(found.indices)
+    source = hits.offsets[:-1, None, None] + torch.cat(indices, 1)  # (B, L, k) as numbers of hits
     target = torch.arange(padding.length, device=hits.device)[None, :, None] + hits.offsets[:-1, None, None]
-    real = found.values.isfinite()
+    real = torch.cat(values, 1).isfinite()
     if not padding.is_full:
         real = real & padding.mask[:, :, None]
     return torch.stack([source[real], target.expand_as(source)[real]])
@@ -57,9 +63,6 @@ class EdgeConvEncoder(nn.Module):
 
     Shapes:
         N hits of B events -> code (B, D), hit_features (N, channels).
-
-    Raises:
-        DataError: an event above ``max_hits``.
     """
 
     def __init__(
@@ -79,7 +82,6 @@ class EdgeConvEncoder(nn.Module):
         self.to_code = nn.Linear(2 * channels, code_size)
 
     def forward(self, hits: HitBatch) -> Encoding:
-        refuse_large_events(hits, self.max_hits, "edgeconv")
         edges = nearest_hits(self.geometry.unit_positions(hits.pos), hits, self.neighbours)
         h = self.embedding(hits)  # (N, C)
         for layer, norm, context in zip(self.layers, self.norms, self.contexts, strict=True):

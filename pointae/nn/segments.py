@@ -140,9 +140,8 @@ class Padding:
         return flat if self.is_full else flat.index_select(0, self.slot)
 
     def absent(self) -> Tensor:
-        """(M,) int64, the slots b L + l without a hit in events that have hits."""
-        mask = self.attention_mask()
-        return self.slot.new_zeros(0) if mask is None else (~mask).flatten().nonzero()[:, 0]
+        """(M,) int64, the slots b L + l without a hit."""
+        return self.slot.new_zeros(0) if self.is_full else (~self.mask).flatten().nonzero()[:, 0]
 
     def attention_mask(self) -> Tensor | None:
         """(B, 1, 1, L) bool, true at hits; ``None`` where every slot is one.

@@ -21,7 +21,8 @@ def read_hits(h: Tensor, weight: Tensor, absent: Tensor) -> tuple[Tensor, Tensor
     Args:
         h: (B, L, C), hits.
         weight: (2 K, C), from a hit to its logits: K for what tokens take of it, K for what it takes of tokens.
-        absent: (M,) int64, slots b L + l that are no hit: no token takes of them.
+        absent: (M,) int64, slots b L + l that are no hit: no token takes of them, and in an event without hits none
+            takes of anything.
 
     Returns:
         the hits again, through which their gradients join; what the tokens read (B, K, C); and the shares
@@ -70,6 +71,8 @@ class _Read(Function):
             logits.flatten(0, 1)[:, :count].index_fill_(0, absent, -torch.inf)
         of_hits, of_tokens = logits[..., :count], logits[..., count:]
         taken, shares = of_hits.softmax(1), of_tokens.softmax(2)
+        if len(absent):
+            taken.flatten(0, 1).index_fill_(0, absent, 0)  # of an event without hits nothing is taken
         seen = torch.bmm(taken.to(h.dtype).transpose(1, 2), h)
         ctx.save_for_backward(h, weight, taken, shares)
         return h.view_as(h), seen, shares.to(h.dtype)

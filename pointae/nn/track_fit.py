@@ -50,7 +50,7 @@ class TrackFitEncoder(nn.Module):
     reads, for each hit, how each fitted track explains it. This is done again, with what was read in place
     of the finder's scores, and with what the finder sees in the hits that the strongest tracks leave: tracks
     that were missed. The scores of every pass (``judged``) are auxiliary targets. Linear in the hits, but for
-    the finder.
+    the finder; events above ``max_hits``, its own or the finder's, are refused.
 
     Args:
         settings: the finder, number of tracks, guesses and passes, width.
@@ -75,6 +75,7 @@ class TrackFitEncoder(nn.Module):
         self.tracks, self.guesses, self.passes = settings.tracks, settings.guesses, settings.passes
         self.hit_channels = settings.channels
         self.finder = Autoencoder(settings.finder, geometry, in_features).requires_grad_(False)
+        self.max_hits = min(settings.max_hits, self.finder.max_hits or settings.max_hits)
         self.reader = TrackReader(self.finder.encoder.hit_channels + 1, settings.channels)
         self.norm = nn.LayerNorm(settings.channels)
         self.judge = nn.Linear(settings.channels, 1)
@@ -90,9 +91,10 @@ class TrackFitEncoder(nn.Module):
         encoding, logits = self._find(hits)
         assert encoding.hit_features is not None
         features = torch.cat([encoding.hit_features, logits[:, None].to(encoding.hit_features.dtype)], 1)
-        if encoding.tracks is None:  # no hits at all
+        if not hits.num_hits:
             h = features.new_zeros(0, self.hit_channels)
-            return Encoding(self.to_code(pooled(h, hits)), h)
+            return Encoding(self.to_code(pooled(h, hits)), h, judged=h.new_zeros(0, self.passes))
+        assert encoding.tracks is not None
         padding = Padding(hits)
         light, guesses = light_hits(padding.pad(hits.coords)), from_unit(encoding.tracks.sample(self.guesses).float())
         found, judged = None, []
@@ -130,9 +132,9 @@ class TrackFitEncoder(nn.Module):
             left = lit < 1  # noise is likelier
             encoding, again = self._find(hits.select(left))
             logits[left] = torch.maximum(logits[left], again)
-            if encoding.tracks is not None:
-                guesses.append(from_unit(encoding.tracks.sample(others * number).float())[:, turn - 1 :: others])
-        return logits, torch.stack(guesses, 2).flatten(1, 2) if len(guesses) == len(_SET_ASIDE) else found
+            assert encoding.tracks is not None
+            guesses.append(from_unit(encoding.tracks.sample(others * number).float())[:, turn - 1 :: others])
+        return logits, torch.stack(guesses, 2).flatten(1, 2)
 
     @torch.no_grad()
     def _fit(

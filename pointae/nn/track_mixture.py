@@ -17,6 +17,12 @@ from pointae.tracking.hypotheses import PARAMETERS
 _NUMBERS = len(PARAMETERS)
 _LARGEST_NLL = 30.0
 """A track further off than this teaches nothing more: it would drown the others."""
+_SHARPEST, _WIDEST = 300.0, 0.01
+"""Inverse standard deviations of a guess, in units of those of all tracks: beyond, numbers overflow and nothing is
+told. Those of events of many hits are from 0.4 to 100."""
+_FURTHEST = 10.0
+"""Standard deviations of all tracks within which draws lie: further from the centre no track is, but a guess that
+rests on a hit or two may be."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,10 @@ class TrackMixture:
         return -torch.logsumexp(self.log_weights[event] + log_normal, -1)
 
     def sample(self, number: int) -> Tensor:
-        """(B, number, 5) draws, the same random numbers in every event: a hit set always gives the same draws."""
+        """(B, number, 5) draws, the same random numbers in every event: a hit set always gives the same draws.
+
+        Those further from the centre of all tracks than ten of their standard deviations are moved to there.
+        """
         generator = torch.Generator().manual_seed(number)
         normal = torch.randn(number, _NUMBERS, generator=generator).to(self.mean)
         place = (torch.arange(number, device=self.mean.device) + 0.5) / number
@@ -62,7 +71,8 @@ class TrackMixture:
         mean = self.mean.gather(1, component.expand(-1, -1, _NUMBERS))
         root = self.root.gather(1, component[..., None].expand(-1, -1, _NUMBERS, _NUMBERS))
         normal = normal.expand(len(mean), -1, -1)[..., None]
-        return mean + torch.linalg.solve_triangular(root, normal, upper=False)[..., 0]
+        drawn = mean + torch.linalg.solve_triangular(root, normal, upper=False)[..., 0]
+        return drawn.clamp(-_FURTHEST, _FURTHEST)
 
 
 def track_loss(mixture: TrackMixture, event: Tensor, unit: Tensor) -> Tensor:
@@ -119,7 +129,7 @@ class TrackMixtureHead(nn.Module):
         flat = numbers.new_zeros(*numbers.shape[:-1], _NUMBERS**2)
         root = flat.index_copy(-1, self.place, numbers[..., 1 + _NUMBERS :]).unflatten(-1, (_NUMBERS, _NUMBERS))
         diagonal = root.diagonal(dim1=-2, dim2=-1)
-        root = root + torch.diag_embed((diagonal + 1).exp().clamp(max=300) - diagonal)
+        root = root + torch.diag_embed((diagonal + 1).exp().clamp(_WIDEST, _SHARPEST) - diagonal)
         return TrackMixture(numbers[..., 0].log_softmax(-1), numbers[..., 1 : 1 + _NUMBERS], root)
 
 
@@ -148,6 +158,9 @@ class PooledTrackMixtureHead(TrackMixtureHead):
         mask = padding.attention_mask()
         if mask is not None:
             weights = weights.masked_fill(~mask[:, 0, 0, :, None], -torch.inf)
-        pooled = weights.softmax(1).transpose(1, 2).to(h.dtype) @ self.values(h)  # (B, Q, C)
+        shares = weights.softmax(1)
+        if not padding.is_full:
+            shares = shares * padding.mask[..., None]  # of an event without hits nothing, as where no event has any
+        pooled = shares.transpose(1, 2).to(h.dtype) @ self.values(h)  # (B, Q, C)
         mixture: TrackMixture = self(pooled.flatten(1))
         return mixture

@@ -28,6 +28,8 @@ _LEAST_SHARE = 0.05
 _RESOLUTIONS = (0.05, 0.10)
 """ns, range of a photon's time resolution."""
 _USUAL_RESOLUTION = 0.07
+_ROUNDING = 2.0**-20
+"""Share of a sum of squares that single precision loses, with room."""
 _CELLS = m.COLUMNS * m.ROWS * m.TIME_BINS
 
 
@@ -58,8 +60,8 @@ def posterior(hits: LightHits, present: Tensor, noise: Tensor, hypotheses: Tenso
         hypotheses: (B, K, 5), fitted, the strongest first.
         number: S of draws for each track in each of two rounds, the same random numbers for all.
     """
-    covariance = torch.linalg.inv(curvature(hits, present, hypotheses, _SHARP))  # (B, K, 5, 5), float64
-    root = torch.linalg.cholesky(covariance) * _WIDENED
+    covariance = _inverse(curvature(hits, present, hypotheses, _SHARP))  # (B, K, 5, 5), float64
+    root = _root(covariance, otherwise=torch.eye(len(PRIOR_SPREAD)).to(covariance)) * _WIDENED
     normal, resolution = (values.to(hypotheses) for values in _draws(number))
     prior, cells = hypotheses.new_tensor(PRIOR_SPREAD), (_CELLS / noise.clamp(min=1.0))[:, None, None]
     width = time_width(resolution).repeat(hypotheses.shape[1]).expand(len(hypotheses), -1)  # (B, K S)
@@ -76,9 +78,27 @@ def posterior(hits: LightHits, present: Tensor, noise: Tensor, hypotheses: Tenso
         hypotheses, known = (weight[..., None] * drawn).sum(2), (weight[..., None] * light).sum(2)
         off = ((drawn - hypotheses[:, :, None]) / prior).double()
         scatter = torch.einsum("bks,bksi,bksj->bkij", weight.double(), off, off)
-        root = torch.linalg.cholesky(scatter * _WIDENED_AGAIN**2 + covariance * _LEAST_SHARE)
+        root = _root(scatter * _WIDENED_AGAIN**2 + covariance * _LEAST_SHARE, otherwise=root)
     spread = scatter.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt().to(hypotheses)
     return Posterior(known, (weight * likelihood).sum(-1), spread)
+
+
+def _inverse(precision: Tensor) -> Tensor:
+    """The covariance of inverse covariances (..., 5, 5), in units of the prior.
+
+    Their sums over hits are in single precision. With many hits in one place that may lose more of the diagonal than
+    the prior adds; where it does, as much is put back. What is still no inverse covariance tells nothing: the prior
+    remains.
+    """
+    lost = torch.diag_embed(precision.diagonal(dim1=-2, dim2=-1) * _ROUNDING)
+    prior = torch.eye(precision.shape[-1]).to(precision)
+    return torch.cholesky_inverse(_root(precision, otherwise=_root(precision + lost, otherwise=prior)))
+
+
+def _root(matrix: Tensor, otherwise: Tensor) -> Tensor:
+    """Cholesky's lower triangle of each of matrices (..., 5, 5); ``otherwise`` where one is not positive definite."""
+    root, failed = torch.linalg.cholesky_ex(matrix)
+    return torch.where((failed == 0)[..., None, None], root, otherwise)
 
 
 def _draws(number: int) -> tuple[Tensor, Tensor]:

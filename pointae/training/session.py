@@ -14,7 +14,7 @@ import torch
 from pointae.allocator import keep_freed_memory
 from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config
-from pointae.data.events import CHUNK, EventData
+from pointae.data.events import CHUNK, EventData, StoredEvents
 from pointae.environment import gather_environment
 from pointae.errors import CheckpointError, ConfigError, NonFiniteError, StorageError
 from pointae.geometry import DetectorGeometry, differences_of, geometry_to_dict
@@ -22,6 +22,7 @@ from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import output_histogram
 from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.event_sizes import refuse_large_events
 from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
@@ -174,7 +175,10 @@ def _build(config: Config) -> _Parts:
     if config.train.threads:
         torch.set_num_threads(config.train.threads)
     data = EventData(config.data, config.seed)
-    return _Parts(precision, data, build_model(config, data), origin_of(config, data, precision))
+    model = build_model(config, data)
+    if isinstance(data.source, StoredEvents):  # now, not in the middle of an epoch
+        refuse_large_events(data.source.hits, model.max_hits, model.name)
+    return _Parts(precision, data, model, origin_of(config, data, precision))
 
 
 def _train(
