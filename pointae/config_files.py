@@ -32,21 +32,21 @@ CHOICES = ("name", "kind")
 """Keys that say which of several models a section is."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Config:
     """Read, merge, override and check a config.
 
     Args:
-        path: a YAML file.
+        path: a YAML file; none: the defaults.
         overrides: ``"train.epochs=20"``, values in YAML.
 
     Raises:
         ConfigError: names the file, the key and, for an unknown key, the nearest one.
     """
-    layers = _layers(Path(path))
+    layers = _layers(Path(path)) if path is not None else []
     for override in overrides:
         layers.append((f"override '{override[:SHORT]}'", _override_tree(override)))
     # The defaults come first, so that a section may be changed without repeating which one it is.
-    return _checked(Config, {**Config().model_dump(), "name": Path(path).stem[:SHORT]}, layers)
+    return _checked(Config, {**Config().model_dump(), "name": Path(path or "run").stem[:SHORT]}, layers)
 
 
 def load_sweep(path: str | Path, **changes: object) -> SweepSettings:

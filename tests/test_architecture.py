@@ -12,6 +12,7 @@ ROWS = [
     [
         "printable",
         "errors",
+        "argument_types",
         "optional",
         "threads",
         "allocator",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.argument_types import whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError, unknown_name
 from pointae.terminal import console, note, progress, warn
@@ -14,7 +15,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(description="Networks, engines and pipelines timed beside one another.")
     parser.add_argument("--quick", action="store_true", help="the most telling rows, in less than a minute")
     parser.add_argument("--only", nargs="+", metavar="PART", help="some parts, e.g. networks pipelines (default: all)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads, pinned to as many cores (default: 2)")
+    parser.add_argument("--threads", type=whole(1, 1024), default=2, help="CPU threads, each on a core (default: 2)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--out", type=Path, help="folder for CSV, JSON, tables.md and PNG")
     parser.add_argument("--check", type=Path, metavar="BASELINE", help="benchmark.json that no ratio may fall behind")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pointae.argument_types import real
 from pointae.entry import Parser, run_tool
 from pointae.terminal import console, progress, warn
 
@@ -20,8 +21,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--out", required=True, help="where to write; the ending chooses the format")
     parser.add_argument("--kept-only", action="store_true", help="leave removed hits out of the file")
     cut = parser.add_mutually_exclusive_group()
-    cut.add_argument("--retention", type=float, help="share of signal to keep (default: the run's, 0.97), e.g. 0.99")
-    cut.add_argument("--threshold", type=float, help="keep hits that score at least this instead")
+    cut.add_argument("--retention", type=real(0, 1), help="share of signal to keep, e.g. 0.99 (default: the run's)")
+    cut.add_argument("--threshold", type=real(), help="keep hits that score at least this instead")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)

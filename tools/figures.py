@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.argument_types import whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
 from pointae.terminal import console, progress
@@ -15,9 +16,9 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser(description="Figures of trained denoisers beside the oracle, as tables and plots.")
     parser.add_argument("denoisers", nargs="*", metavar="DENOISER", help="run or shipped name (default: all shipped)")
     parser.add_argument("--only", choices=["table", "range", "speed"], help="one part (default: all three)")
-    parser.add_argument("--events", type=int, default=5000, help="of each condition of the table (default: 5000)")
-    parser.add_argument("--range-events", type=int, default=500, help="of each point of the range (default: 500)")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
+    parser.add_argument("--events", type=whole(), default=5000, help="of each condition of the table (default: 5000)")
+    parser.add_argument("--range-events", type=whole(), default=500, help="of each point of the range (default: 500)")
+    parser.add_argument("--threads", type=whole(1, 1024), default=2, help="CPU threads (default: 2)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_intermixed_args(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.argument_types import whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
 from pointae.terminal import console, errors, progress
@@ -15,8 +16,8 @@ ENGINES = ("open3d", "pyvista")
 def main(arguments: Sequence[str]) -> None:
     """Print a row for each engine and number of hits."""
     parser = Parser("frame_time.py", description=__doc__)
-    parser.add_argument("--hits", type=int, nargs="+", default=[230, 1_000_000], help="default: 230 1000000")
-    parser.add_argument("--frames", type=int, default=20, help="of the turn that is timed (default 20)")
+    parser.add_argument("--hits", type=whole(), nargs="+", default=[230, 1_000_000], help="default: 230 1000000")
+    parser.add_argument("--frames", type=whole(), default=20, help="of the turn that is timed (default 20)")
     parser.add_argument("--engine", nargs="+", choices=ENGINES, help="default: those that can draw here")
     parser.add_argument("--out", type=Path, metavar="CSV", help="where the table is written")
     options = parser.parse_args(arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pointae.argument_types import whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
 from pointae.terminal import console, note, progress
@@ -23,14 +24,14 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("latent.py", description="Look at the latent space of a run.")
     parser.add_argument("run", help="run directory, e.g. runs/latest")
     parser.add_argument("--projections", nargs="+", choices=["pca", "umap"], help="default: pca, and umap if installed")
-    parser.add_argument("--clusters", type=int, metavar="K", help="how many are coloured (default: the elbow's)")
-    parser.add_argument("--neighbours-of", type=int, default=0, metavar="N", help="a validation event, from 0")
-    parser.add_argument("--between", type=int, nargs=2, default=(0, 1), metavar=("N", "M"), help="two of them")
-    parser.add_argument("--steps", type=int, default=7, help="codes between them, ends included (default 7)")
-    parser.add_argument("--samples", type=int, default=1000, help="drawn from the prior (default 1000)")
-    parser.add_argument("--events", type=int, default=6, help="drawn beside their reconstructions (default 6)")
-    parser.add_argument("--skip", type=int, default=0, help="validation events passed over before them")
-    parser.add_argument("--seed", type=int, default=1, help="of UMAP, KMeans and the prior (default 1)")
+    parser.add_argument("--clusters", type=whole(high=999), metavar="K", help="coloured (default: the elbow's)")
+    parser.add_argument("--neighbours-of", type=whole(), default=0, metavar="N", help="a validation event, from 0")
+    parser.add_argument("--between", type=whole(), nargs=2, default=(0, 1), metavar=("N", "M"), help="two of them")
+    parser.add_argument("--steps", type=whole(high=999), default=7, help="codes between, with both ends (default 7)")
+    parser.add_argument("--samples", type=whole(0), default=1000, help="drawn from the prior (default 1000)")
+    parser.add_argument("--events", type=whole(high=999), default=6, help="beside their reconstructions (default 6)")
+    parser.add_argument("--skip", type=whole(0), default=0, help="validation events passed over before them")
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=1, help="of UMAP, KMeans, the prior (default 1)")
     parser.add_argument("--out", type=Path, help="folder (default: RUN/latent)")
     options = parser.parse_intermixed_args(arguments)
     if options.steps < 2 or options.events < 1 or options.samples < 0 or (options.clusters or 2) < 2:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pointae.argument_types import LARGEST_SEED, whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError, unknown_name
 from pointae.terminal import console, progress
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("config", help="a YAML config, or a kind of source: torch, robots, or the name of a pattern")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="overrides, e.g. data.source.noise=100")
     parser.add_argument("-o", "--out", required=True, type=Path, help="file; the ending chooses the format")
-    parser.add_argument("--events", type=int, help="how many (default: 1000, or all of a source of files)")
-    parser.add_argument("--seed", type=int, help="default: the config's")
+    parser.add_argument("--events", type=whole(), help="how many (default: 1000, or all of a source of files)")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), help="default: the config's")
     parser.add_argument("--view", default="noised", choices=["full", "thinned", "smeared", "noised"])
     options = parser.parse_intermixed_args(arguments)
     if options.events is not None and options.events < 0:
@@ -49,8 +49,7 @@ def _config(name: str, settings: Sequence[str]) -> Config:
     if name not in (*OTHERS, *PATTERNS):
         raise unknown_name("kind of events", name, (*OTHERS, *PATTERNS, "a config's path.yaml"))
     source = f"{{kind: {name}}}" if name in OTHERS else f"{{kind: patterns, mixture: {{{name}: 1.0}}}}"
-    # An empty file is the default config.
-    return load_config(os.devnull, [f"data.source={source}", *settings])
+    return load_config(None, [f"data.source={source}", *settings])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.argument_types import real, whole
 from pointae.entry import Parser, run_tool
 from pointae.terminal import console
 
@@ -19,8 +20,8 @@ def main(arguments: Sequence[str]) -> None:
     parser = Parser("sweep.py", description="Search over configs, with Optuna.", epilog=EPILOG)
     parser.add_argument("sweep", type=Path, help="YAML file, e.g. configs/robots/sweep.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the config, e.g. train.epochs=5")
-    parser.add_argument("--max-trials", type=int, metavar="N", help="how many are trained in all")
-    parser.add_argument("--subset", type=float, metavar="SHARE", help="of the training events, e.g. 0.2")
+    parser.add_argument("--max-trials", type=whole(), metavar="N", help="how many are trained in all")
+    parser.add_argument("--subset", type=real(0, 1), metavar="SHARE", help="of the training events, e.g. 0.2")
     parser.add_argument("--out", type=Path, help="folder of the sweep (default: sweeps/NAME)")
     parser.add_argument("--xlsx", action="store_true", help="write the tables as a spreadsheet too")
     parser.add_argument("--dry-run", action="store_true", help="say how many configurations and how long, and stop")

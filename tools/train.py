@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pointae.argument_types import whole
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
 from pointae.terminal import command_line, console
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--runs", default="runs", help="folder for run directories (default: runs)")
     parser.add_argument("--dry-run", action="store_true", help="build data and model, show them, and stop")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run, e.g. runs/latest, by its own config")
-    parser.add_argument("--epoch", type=int, metavar="N", help="with --resume: go back to the end of epoch N")
+    parser.add_argument("--epoch", type=whole(), metavar="N", help="with --resume: go back to the end of epoch N")
     parser.add_argument("--force", action="store_true", help="with --resume: whatever settings or data have changed")
     options = parser.parse_intermixed_args(arguments)
     words = [word for word in (options.config, *options.overrides) if word is not None]

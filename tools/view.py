@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pointae.argument_types import real, whole
 from pointae.entry import Parser, run_tool
 from pointae.terminal import console, errors
 
@@ -49,25 +50,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         choices=("open3d", "pyvista", "files", "html", "png"),
         help="default: the first window that can be opened, else files (png and html)",
     )
-    add("--event", type=int, default=0, metavar="N", help="the first event shown, from 0 (default 0)")
-    add("--events", type=_positive, default=8, metavar="M", help="how many events files show (default 8)")
+    add("--event", type=whole(), default=0, metavar="N", help="the first event shown, from 0 (default 0)")
+    add("--events", type=whole(1), default=8, metavar="M", help="how many events files show (default 8)")
     add("--out", type=Path, metavar="DIR", help="where files go (default: RUN/views, or FILE_views beside a file)")
     add("--save", type=Path, metavar="FILE", help="write one file: .png, .html, or a turntable as .gif or .mp4")
     add("--grid", metavar="NAME", help="panels side by side: before-after, degradation, output or pipeline")
     meanings = "layer, truth, score, time, track, kind or a feature's name (default: kind or layer)"
     add("--colour", metavar="BY", help=meanings)
-    add("--threshold", type=float, metavar="S", help="keep hits that score at least this")
-    add("--times", type=float, nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
+    add("--threshold", type=real(), metavar="S", help="keep hits that score at least this")
+    add("--times", type=real(), nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
     add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")
     add_reading_arguments(parser, run=True)
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {number}")
-    return number
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from pointae.argument_types import real
 from pointae.errors import UsageError
 from pointae.geometry import DetectorGeometry, find_geometry
 from pointae.io.options import ChipLayout, Duplicates, OnBad, ReadOptions, Trigger
@@ -21,10 +22,10 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "features": {"help": "columns that a network is given", "metavar": "NAME", "nargs": "+"},
     "duplicates": {"help": "what to do with hits that share a cell", "choices": get_args(Duplicates)},
     "on_bad": {"help": "what to do with bad events", "choices": get_args(OnBad)},
-    "window_ns": {"help": "event length, for continuous recordings", "type": float, "metavar": "NS"},
-    "gap_ns": {"help": "build events from pauses instead", "type": float, "metavar": "NS"},
+    "window_ns": {"help": "event length, for continuous recordings", "type": real(), "metavar": "NS"},
+    "gap_ns": {"help": "build events from pauses instead", "type": real(), "metavar": "NS"},
     "trigger": {"help": "build them after each of these recorded triggers", "choices": get_args(Trigger)},
-    "trigger_delay_ns": {"help": "from a trigger to the begin of its window", "type": float, "metavar": "NS"},
+    "trigger_delay_ns": {"help": "from a trigger to the begin of its window", "type": real(), "metavar": "NS"},
     "chip_layout": {"help": "where Timepix3 chips are", "choices": get_args(ChipLayout)},
 }
 """How argparse takes the options of a reader, by their name."""
