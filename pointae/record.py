@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from pointae.config.base import Count, Fraction, Positive, Settings
+from pointae.config.base import Fraction, Natural, Settings, Whole
 from pointae.documents import Document
 from pointae.geometry import DetectorGeometry, geometry_from_dict
 
@@ -16,9 +16,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class Grid(Settings):
     """The detector's grid, as :func:`~pointae.geometry.geometry_to_dict` tells it, or did in version 1."""
 
-    geometry_version: Positive = 1
+    geometry_version: Natural = 1
     detector: str
-    spatial_shape: tuple[Positive, Positive, Positive]
+    spatial_shape: tuple[Natural, Natural, Natural]
     bin_widths: tuple[float, float, float]
     axis_names: tuple[str, str, str]
     axis_units: tuple[str, str, str]
@@ -46,7 +46,7 @@ class Environment(_Told):
 
     system: str | None = None
     processor: str | None = None
-    cores: Count | None = None
+    cores: Whole | None = None
     gpus: list[str] = []
     packages: dict[str, str] = {}
 
@@ -61,7 +61,7 @@ class Arithmetic(_Told):
 class Resumed(_Told):
     """Where the training went on from, and what differed there by force."""
 
-    epoch: Count
+    epoch: Whole
     forced: list[str] = []
 
 
@@ -75,12 +75,12 @@ class RunRecord(_Told):
     """What a user typed, the recipe."""
     started: str | None = None
     status: str = "unknown"
-    parameters: Count | None = None
+    parameters: Whole | None = None
     environment: Environment = Environment()
     precision: Arithmetic = Arithmetic()
     resumed: list[Resumed] = []
-    epochs: Count | None = None
-    best_epoch: Count | None = None
+    epochs: Whole | None = None
+    best_epoch: Whole | None = None
     seconds: Annotated[float, Field(ge=0)] | None = None
     non_finite: dict[str, Any] | None = None
     """Events of a batch whose loss or gradient was not finite."""
@@ -91,7 +91,7 @@ class RunRecord(_Told):
     retention: Fraction | None = None
     thresholds: dict[Fraction, Fraction] = {}
     """By retention; empty for runs that are older than they are, or had no signal to fix them on."""
-    signal_hits: Count | None = None
+    signal_hits: Whole | None = None
     """Of the validation events that the thresholds were fixed on; ``None`` for runs that are older than this entry."""
     config_sha256: list[Sha256] = []
     """Of ``config.yaml``; two while it is replaced, none for runs that are older than this entry."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pointae.config import Config
-from pointae.config.base import Count, Fraction, Positive, Settings
+from pointae.config.base import Fraction, Natural, Settings, Whole
 from pointae.documents import Document
 from pointae.errors import CheckpointError, UsageError
 from pointae.record import Grid, Sha256
@@ -39,9 +39,9 @@ class Card(Settings):
     licence: str
     sha256: Sha256
     """Of the ``.safetensors`` file."""
-    parameters: Positive
+    parameters: Natural
     training_command: str
-    seeds: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[Whole], Field(min_length=1)]
     data: str
     """The events trained on, in words."""
     training_seconds: Annotated[float, Field(ge=0)]

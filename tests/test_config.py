@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from pointae.config import Config, PatternSource, TorchSource
 from pointae.config_files import dump_config, load_config
 from pointae.errors import ConfigError
+from pointae.geometry import geometry_to_dict, timepix3_geometry
+from pointae.record import Grid, RunRecord
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = (path for path in (ROOT / "configs").rglob("*.yaml") if "_base_" not in path.parts)
@@ -232,3 +235,13 @@ def test_torch_is_not_imported_by(module):
     code = f"import sys, {module}; print(*(m for m in ('torch', 'numpy', 'h5py') if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == []
+
+
+def test_bounds_of_settings_are_none_of_what_was_counted():
+    """A network of more than a million parameters, a grid of more than a million time bins."""
+    record = RunRecord.model_validate(
+        {"format": "pointae-run", "format_version": 2, "parameters": 7_000_000, "epochs": 3}
+    )
+    assert record.parameters == 7_000_000
+    long = timepix3_geometry()
+    assert Grid.model_validate_json(json.dumps(geometry_to_dict(long))).geometry() == long

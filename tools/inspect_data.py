@@ -60,7 +60,8 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{name}: {json.dumps(v) if isinstance(v, dict) else _text(v)}" for name, v in value.items())
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none"
+        shown = value if len(value) < 12 else [*value[:2], f"... {len(value) - 3} more ...", value[-1]]
+        return ", ".join(f"[{_text(item)}]" if isinstance(item, list) else str(item) for item in shown) or "none"
     if isinstance(value, float):
         return f"{value:,.6g}"
     return f"{value:,}" if type(value) is int else str(value)

@@ -30,6 +30,9 @@ def some(shares: dict[Any, float]) -> dict[Any, float]:
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Whole = Annotated[int, Field(ge=0)]
+Natural = Annotated[int, Field(ge=1)]
+"""What was counted, in records and cards: without the bounds of settings."""
 Width = Annotated[int, Field(ge=1, le=8192)]
 """Numbers that a layer holds for each hit, event or code."""
 Depth = Annotated[int, Field(ge=1, le=64)]

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from torch import Tensor
 
 from pointae.config import Config
-from pointae.config.base import Count, Positive
+from pointae.config.base import Natural, Whole
 from pointae.documents import first_problem
 from pointae.errors import CheckpointError
 from pointae.geometry import geometry_from_dict
@@ -47,21 +47,21 @@ class _Facts(BaseModel):
 
 
 class _Best(_Facts):
-    epoch: Positive
+    epoch: Natural
     value: float
 
 
 class _Output(_Facts):
     low: float
     high: float
-    signal: Count
-    noise: Count
+    signal: Whole
+    noise: Whole
 
 
 class _Data(_Facts):
     grid: Annotated[dict[str, Any], AfterValidator(_grid)]
     features: list[str]
-    events: dict[str, Count]
+    events: dict[str, Whole]
     sha256: Sha256
 
 
@@ -69,21 +69,21 @@ class _Scaler(_Facts):
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     growth_factor: Annotated[float, Field(gt=1, allow_inf_nan=False)]
     backoff_factor: Annotated[float, Field(gt=0, lt=1)]
-    growth_interval: Positive
-    growth_tracker: Annotated[Count, Field(alias="_growth_tracker")]
+    growth_interval: Natural
+    growth_tracker: Annotated[Whole, Field(alias="_growth_tracker")]
 
 
 class Facts(_Facts):
     """Facts of a checkpoint; what later versions add is passed over."""
 
-    epoch: Positive
+    epoch: Natural
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)]
-    skipped: Count = 0
-    averaged: Count = 0
+    skipped: Whole = 0
+    averaged: Whole = 0
     scaler: _Scaler | Annotated[dict[str, Any], Field(max_length=0)] = {}
     rows: list[dict[str, int | float]]
     bests: dict[Literal["loss", "f1"], _Best] | None = None
-    best_epoch: Positive | None = None
+    best_epoch: Natural | None = None
     best_loss: float | None = None
     """These two in checkpoints from before there were several criteria, in place of ``bests``."""
     outputs: list[_Output] = []
