@@ -23,10 +23,9 @@ from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io.assembly import FIELD_DTYPES, Array, Assembler, Columns, grid_that_holds, whole_numbers
-from pointae.io.boundary import FREE_BYTES, MAX_RATIO
 from pointae.io.cells import ColumnKind, event_number, real, truth, whole
 from pointae.io.csv_output import Sink
-from pointae.io.dialect import LINE_CHARACTERS, Dialect, find_dialect, with_points
+from pointae.io.dialect import LINE_CHARACTERS, Dialect, check_unpacked, find_dialect, with_points
 from pointae.io.options import ReadOptions
 from pointae.io.table import (
     COORDS,
@@ -119,6 +118,8 @@ class _Table:
     def of(cls, path: Path, options: ReadOptions) -> _Table:
         dialect = find_dialect(path, lambda names: has_hits(names, options))
         table = cls(path, options, dialect, understood(dialect.header, options, "the first line names the columns; "))
+        if dialect.packed:
+            check_unpacked(path)
         if dialect.note:
             warnings.warn(f"{path}: {dialect.note}", stacklevel=5)
         return table
@@ -170,17 +171,9 @@ class _Table:
 
     def _texts(self) -> Iterator[str]:
         """Whole lines in parts, no quoted cell cut in two."""
-        size = self.path.stat().st_size
-        most = max(4 * FREE_BYTES, MAX_RATIO * size) if self.dialect.packed else sys.maxsize
-        taken = 0
         with self.dialect.open(self.path) as file:
             rest, empty = "", True
             while part := file.read(PART_CHARACTERS):
-                taken += len(part)
-                if taken > most:
-                    raise DataError(
-                        f"unpacks to more than {most:,} bytes, the file has {size:,}", fix="do not trust it"
-                    )
                 head, tail = _cut(rest + part)
                 if len(tail) > LINE_CHARACTERS:
                     told = f"has a line of more than {LINE_CHARACTERS:,} characters"
@@ -203,7 +196,8 @@ def _cut(text: str) -> tuple[str, str]:
 
 def _split(text: str, dialect: Dialect, width: int, start: int) -> tuple[Sequence[str], Sequence[int]]:
     """Cells of whole lines from line ``start`` on, row after row, and the line of the file that each row is in."""
-    text, delimiter = text.rstrip("\r\n"), dialect.delimiter
+    delimiter = dialect.delimiter
+    text = text.rstrip(None if delimiter == " " else "\r\n")
     if '"' in text:
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
         if dialect.padded:

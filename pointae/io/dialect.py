@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from pointae.errors import DataError
+from pointae.io.boundary import FREE_BYTES, MAX_RATIO
 from pointae.optional import require
 from pointae.storage import open_regular
 
@@ -130,6 +131,18 @@ def find_dialect(path: Path, has_names: Callable[[Sequence[str]], bool]) -> Dial
         packed=packed,
         loose=ended < len(header) or any(len(row) > ended and not "".join(row[ended:]).strip() for row in cells),
     )
+
+
+def check_unpacked(path: Path) -> None:
+    """Raise where a compressed file unpacks to far more than tables do, before any of it is taken for rows."""
+    size, total = path.stat().st_size, 0
+    most = max(FREE_BYTES, MAX_RATIO * size)
+    with _unpacked(path) as raw:
+        while part := raw.read(1 << 20):
+            total += len(part)
+            if total > most:
+                told = f"unpacks to more than {most:,} bytes, the file has {size:,}"
+                raise DataError(told, fix="unpack it yourself if you trust it")
 
 
 def _unpacked(path: Path) -> BinaryIO:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import math
 import mmap
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
 from pointae.errors import ComponentError, DataError
+from pointae.io.assembly import Array
+from pointae.io.boundary import FREE_BYTES, MAX_RATIO
+from pointae.io.native_users import in_native_order
 from pointae.optional import is_installed, require
 from pointae.storage import open_regular
 
@@ -109,6 +116,34 @@ def _unpacks_beyond(packed: bytes, most: int) -> bool:
     return False
 
 
+def read_rows(name: str, array: h5py.Dataset, first: int, last: int, longest: int) -> Array:
+    """Rows of an array of any plain type; texts as Python's.
+
+    Args:
+        name, array: to read.
+        first, last: rows, the last not included.
+        longest: text that there can be, of :func:`longest_text`.
+
+    Raises:
+        DataError: texts that take far more memory than they do in the file.
+    """
+    if array.dtype.kind != "O":
+        return in_native_order(array[first:last])
+    rows, total = np.empty((last - first, *array.shape[1:]), object), 0
+    most = max(FREE_BYTES, MAX_RATIO * Path(array.file.filename).stat().st_size)
+    step = max(1, MAX_TEXT // (longest * math.prod(array.shape[1:]) or 1))
+    known: dict[str, str] = {}
+    for at in range(first, last, step):
+        part = array.asstr()[at : min(at + step, last)]
+        total += sum(map(len, set(part.flat) - known.keys()))
+        if total > most:
+            raise DataError(f"{name} holds texts of more than {most:,} characters", fix="leave the array out")
+        # Rows that lead to the same text share it.
+        shared = [known.setdefault(text, text) for text in part.flat]
+        rows[at - first : at - first + len(part)] = np.array(shared or [], object).reshape(part.shape)
+    return rows
+
+
 def longest_text(path: Path) -> int:
     """Bytes that a text of any length in a file can have at most, found from the sizes of its heaps.
 
@@ -124,3 +159,43 @@ def longest_text(path: Path) -> int:
             usual = max(usual, int.from_bytes(content[at + len(HEAP) : at + len(HEAP) + 8], "little"))
             at = content.find(HEAP, at + 1)
     return min(usual, size)
+
+
+class Disk(io.RawIOBase):
+    """A file that keeps a failure to write to itself, for :class:`Sink` to raise.
+
+    HDF5 that is told of one fails again on closing, and takes the process down at its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115  # closed by close()
+        self.failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        while len(rest) and self.failure is None:
+            rest = rest[self._try(self._file.write, rest) :]
+        return len(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        return self._try(self._file.truncate, size)
+
+    def _try(self, act: Callable[[Any], int], argument: Any) -> int:
+        try:
+            return act(argument)
+        except OSError as error:
+            self.failure = self.failure or error
+            return 0
+
+    def readinto(self, room: Any) -> int:
+        return self._file.readinto(room)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

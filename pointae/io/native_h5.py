@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from pointae.io.assembly import (
     whole_numbers,
 )
 from pointae.io.boundary import bounded
-from pointae.io.h5_storage import MAX_TEXT, check_storage, longest_text
+from pointae.io.h5_storage import MAX_TEXT, Disk, check_storage, longest_text, read_rows
 from pointae.io.native import (
     OPTIONAL,
     REQUIRED,
@@ -43,6 +43,8 @@ from pointae.io.native import (
     stated_geometry,
     to_text,
 )
+from pointae.io.native_users import RESERVED, UserArrays, rounded_by_float32, stored_users
+from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
 
 ROWS = 1 << 16
@@ -95,6 +97,7 @@ class _Source:
         self._offsets = checked_offsets(self._rows("offsets", 0, shapes["offsets"][0], np.int64), shapes["coords"][0])
         channels = self._arrays["features"].shape[1] if "features" in self._arrays else 0
         self._names = feature_names(attributes, channels)
+        self._users = self._user_arrays(file, attributes, assembler.options)
         self._geometry = stated_geometry(attributes)
         if self._geometry is None and assembler.options.geometry is None:
             self._geometry = self._grid_of_all()
@@ -120,7 +123,13 @@ class _Source:
         start, stop = int(self._offsets[first]), int(self._offsets[last])
         numbers = self._arrays.keys() & FIELD_DTYPES.keys()
         has_features = "features" in self._arrays
-        return Columns(
+        unrounded = has_features and self._users.carries and rounded_by_float32(self._arrays["features"].dtype)
+
+        def users(name: str) -> Array:
+            rows = (first, last) if name in self._users.per_event else (start, stop)
+            return read_rows(name, self._arrays[name], *rows, self._longest_text)
+
+        columns = Columns(
             coords=self._rows("coords", start, stop, np.int32),
             offsets=self._offsets[first : last + 1] - start,
             per_hit={
@@ -132,6 +141,24 @@ class _Source:
             event_time_ns=self._event_times(first, last),
             geometry=self._geometry,
         )
+        return self._users.into(columns, users, users("features") if unrounded else None)
+
+    def _user_arrays(self, file: h5py.File, stated: Mapping[str, Any], options: ReadOptions) -> UserArrays:
+        """The arrays that are the user's, checked as ours are."""
+        found = {}
+        for name in [name for name in file if name not in RESERVED and (options.carry or options.features)]:
+            with suppress(DataError):  # a group, a link or a table is nobody's
+                found[name] = _array(file, name)
+        shapes = {name: array.shape for name, array in found.items()}
+        dtypes = {name: array.dtype for name, array in found.items()}
+        users = UserArrays(shapes, dtypes, len(self._arrays["coords"]), self.events, stated, options)
+        bounded({name: math.prod(shapes[name]) * dtypes[name].itemsize for name in users.arrays}, Path(file.filename))
+        for name in users.arrays:
+            check_storage(name, found[name])
+        if any(_holds_texts(found[name]) for name in users.arrays):
+            self._longest_text = longest_text(Path(file.filename))
+        self._arrays |= {name: found[name] for name in users.arrays}
+        return users
 
     def _rows(self, name: str, start: int, stop: int, dtype: Any) -> Array:
         """Rows as ``dtype``, converted a part at a time: beside the result almost no memory is taken."""
@@ -239,59 +266,20 @@ def _array(file: h5py.File, name: str) -> h5py.Dataset:
     return array
 
 
-class _Disk(io.RawIOBase):
-    """A file that keeps a failure to write to itself, for :class:`Sink` to raise.
-
-    HDF5 that is told of one fails again on closing, and takes the process down at its end.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = open(path, "x+b", buffering=0)  # noqa: SIM115  # closed by close()
-        self.failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data)
-        while len(rest) and self.failure is None:
-            rest = rest[self._try(self._file.write, rest) :]
-        return len(data)
-
-    def truncate(self, size: int | None = None) -> int:
-        return self._try(self._file.truncate, size)
-
-    def _try(self, act: Callable[[Any], int], argument: Any) -> int:
-        try:
-            return act(argument)
-        except OSError as error:
-            self.failure = self.failure or error
-            return 0
-
-    def readinto(self, room: Any) -> int:
-        return self._file.readinto(room)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
 class Sink:
     """Writes a file; the first block decides which arrays it has."""
 
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
-        self._disk = _Disk(path)
+        self._disk = Disk(path)
         self._file = h5py.File(self._disk, "w")
         self._attributes = attributes
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:
         """Add the next events."""
         arrays = arrays_of(hits)
+        told = stored_users(hits, arrays)
         if not self._file.keys():
-            for name, value in attributes_of(hits, self._attributes).items():
+            for name, value in attributes_of(hits, {**self._attributes, **told}).items():
                 self._set_attribute(name, to_text(value))
             self._create("offsets", np.zeros(1, np.int64))
         arrays["offsets"] = arrays["offsets"][1:] + self._file["offsets"][-1]

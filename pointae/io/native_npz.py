@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,14 +38,21 @@ from pointae.io.native import (
     feature_names,
     stated_geometry,
 )
+from pointae.io.native_users import RESERVED, UserArrays, in_native_order, rounded_by_float32, stored_users
 from pointae.io.numpy_file import Header, read_array, read_header
+from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
 from pointae.storage import JSON_BYTES, parse_json
+
+MAX_TEXTS = 1 << 28
+"""Characters of an array of texts, all of which take as much room as the longest."""
 
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a file."""
-    return assembler.hits(_columns(_arrays(path), attributes(path, assembler), assembler))
+    stated = attributes(path, assembler)
+    arrays, users = _arrays(path, stated, assembler.options)
+    return assembler.hits(_columns(arrays, users, stated, assembler))
 
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
@@ -74,7 +82,7 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     return stored
 
 
-def _arrays(path: Path) -> dict[str, Array]:
+def _arrays(path: Path, stated: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, Array], UserArrays]:
     """The arrays of a file, none of which is read before the headers of all have been found to fit together."""
     with open_archive(path, suffix=".npy") as (archive, members):
         check_required(members, members)
@@ -85,19 +93,33 @@ def _arrays(path: Path) -> dict[str, Array]:
                     headers[name] = _header(stream, members[name], name)
         shapes = {name: header.shape for name, header in headers.items()}
         check_shapes(shapes)
+        others = {}
+        for name in [name for name in members if name not in RESERVED and (options.carry or options.features)]:
+            with suppress(DataError), archive.open(members[name]) as stream:  # what is no plain array is nobody's
+                others[name] = _header(stream, members[name], name)
+        users = UserArrays(
+            {name: header.shape for name, header in others.items()},
+            {name: header.dtype for name, header in others.items()},
+            shapes["coords"][0],
+            shapes["offsets"][0] - 1,
+            stated,
+            options,
+        )
+        headers |= {name: others[name] for name in users.arrays}
+        shapes |= {name: others[name].shape for name in users.arrays}
         bounded(bytes_needed(shapes, {name: header.dtype.itemsize for name, header in headers.items()}), path)
         found = {}
         for name in headers:
             with archive.open(members[name]) as stream:
                 found[name] = read_array(stream, _header(stream, members[name], name), name)  # type: ignore[arg-type]
-    return found
+    return found, users
 
 
 def _header(stream: IO[bytes], info: zipfile.ZipInfo, name: str) -> Header:
     return read_header(stream, info.file_size, name)  # type: ignore[arg-type]
 
 
-def _columns(arrays: dict[str, Array], stated: Mapping[str, Any], assembler: Assembler) -> Columns:
+def _columns(arrays: dict[str, Array], users: UserArrays, stated: Mapping[str, Any], assembler: Assembler) -> Columns:
     offsets = checked_offsets(arrays.pop("offsets"), len(arrays["coords"]))
     place = place_of(offsets)
     instead = -1 if assembler.skips else None
@@ -108,14 +130,17 @@ def _columns(arrays: dict[str, Array], stated: Mapping[str, Any], assembler: Ass
         per_hit={name: as_field(arrays.pop(name), name, place) for name in FIELD_DTYPES if name in arrays},
         geometry=stated_geometry(stated),
     )
+    unrounded = None
     if "features" in arrays:
-        columns.features = real_numbers(arrays.pop("features"), "features")
+        stored = arrays.pop("features")
+        columns.features = real_numbers(stored, "features")
+        unrounded = stored if rounded_by_float32(stored.dtype) else None
         columns.feature_names = feature_names(stated, columns.features.shape[1])
     if "event_id" in arrays:
         columns.event_id = _event_ids(arrays["event_id"])
     if "event_time_ns" in arrays:
         columns.event_time_ns = real_numbers(arrays["event_time_ns"], "event_time_ns", np.float64)
-    return columns
+    return users.into(columns, lambda name: in_native_order(arrays[name]), unrounded)
 
 
 def _event_ids(values: Array) -> Array | list[str]:
@@ -139,8 +164,16 @@ class Sink:
             return
         hits = HitBatch.concat(self._blocks)
         arrays = arrays_of(hits)
+        told = {**self._attributes, **stored_users(hits, arrays)}
         if isinstance(hits.event_id, tuple):
             arrays["event_id"] = np.array(hits.event_id, dtype=np.str_)
-        arrays["attributes"] = np.array(json.dumps(attributes_of(hits, self._attributes)))
+        arrays["attributes"] = np.array(json.dumps(attributes_of(hits, told)))
+        for name, values in arrays.items():
+            if values.dtype.kind == "O":
+                longest = max(map(len, values), default=0)
+                if longest * len(values) > MAX_TEXTS:
+                    told_of = f"'{name}' has texts of {longest:,} characters, for which an .npz has no place"
+                    raise DataError(told_of, fix="write .h5 or .parquet")
+                arrays[name] = values.astype(np.str_)
         with open(self._path, "xb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle

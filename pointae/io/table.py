@@ -116,15 +116,21 @@ def _missing(fields: Mapping[str, int]) -> list[str]:
 
 
 def single_precision(features: Mapping[str, Array]) -> Array:
-    """Features (N,) by name as a network takes them, (N, C) float32; says where that makes different values equal."""
-    rounded = np.stack([real_numbers(values, f"feature '{name}'") for name, values in features.items()], axis=1)
-    for column, (name, values) in enumerate(features.items()):
-        if values.dtype.itemsize > 2 and np.isfinite(rounded[:, column]).all():
-            different = len(np.unique(values)), len(np.unique(rounded[:, column]))
-            if different[0] > different[1]:
-                told = f"feature '{name}' is rounded to float32: its {different[0]:,} values become {different[1]:,}"
-                warnings.warn(f"{told}; give the network a difference or a smaller unit", stacklevel=6)
-    return rounded
+    """Features (N,) by name as a network takes them, (N, C) float32."""
+    for name, values in features.items():
+        warn_of_rounding(name, values)
+    return np.stack([real_numbers(values, f"feature '{name}'") for name, values in features.items()], axis=1)
+
+
+def warn_of_rounding(name: str, values: Array) -> None:
+    """Say it where float32 makes different values of a feature equal."""
+    if values.dtype.kind not in "iuf" or values.dtype.itemsize <= 2:
+        return
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    if np.isfinite(rounded).all() and len(np.unique(values)) > len(np.unique(rounded)):
+        told = f"feature '{name}' is rounded to float32, which makes different values equal"
+        warnings.warn(f"{told}; give the network differences, or a smaller unit", stacklevel=6)
 
 
 def in_order(
