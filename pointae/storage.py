@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pointae.errors import CheckpointError, ConfigError, StorageError
+from pointae.errors import CheckpointError, ConfigError, DataError, StorageError
 from pointae.replacing import Replacement, sync
 
 JSON_BYTES, JSON_VALUES, JSON_DEPTH, JSON_DIGITS = 32_000_000, 1_000_000, 64, 40
 """Most that is read of JSON: bytes, values, levels, and digits of a whole number."""
+TABLE_BYTES = 16_000_000
+"""A table that is read is at most as large."""
 IRREGULAR = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -151,10 +153,10 @@ def parse_json(content: bytes | str, undefined: bool = False) -> Any:
 
 
 def read_json(path: Path) -> Any:
-    """JSON from a run.
+    """JSON from a file; see :func:`parse_json`.
 
     Raises:
-        CheckpointError: not readable as JSON; see :func:`parse_json`.
+        CheckpointError: not there, or not readable as JSON.
     """
     try:
         return parse_json(read_bounded(path, JSON_BYTES))
@@ -212,17 +214,29 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_atomically(path, buffer.getvalue().encode())
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV: numbers as float, empty cells as ``nan``, anything else as text.
+def read_table(path: Path, texts: Sequence[str] = (), needed: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a CSV that :func:`write_table` wrote: every cell a number, an empty one ``nan``.
+
+    Args:
+        path: of the file.
+        texts: columns of words.
+        needed: columns that it must have, unless it is empty.
 
     Raises:
-        CheckpointError: not there, or not readable as a CSV.
+        DataError: not there, or not such a table; names line and column.
     """
     try:
-        with io.TextIOWrapper(open_regular(path), newline="", encoding="utf-8") as file:
-            return [{name: _cell(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        content = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")
+        lines = csv.reader(io.StringIO(content, newline=""), strict=True)
+        header = next(lines, [])
+        if len(set(header)) < len(header) or (header and "" in header):
+            raise ValueError("its header names a column twice, or not at all")
+        for name in needed if header else ():
+            if name not in header:
+                raise ValueError(f"lacks the column '{name}'")
+        return [_row(header, cells, lines.line_num, texts) for cells in lines if cells]
     except (OSError, ValueError, csv.Error) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=path) from None
+        raise DataError(f"cannot be read: {_reason(error)}"[:400], where=path, fix="make it anew") from None
 
 
 def checksum(path: Path) -> str:
@@ -280,15 +294,26 @@ def _items(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _cell(text: str | None) -> float | str:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return str(text)
+def _row(header: list[str], cells: list[str], line: int, texts: Sequence[str]) -> dict[str, Any]:
+    if len(cells) != len(header):
+        raise ValueError(f"line {line} has {len(cells)} cells, the header {len(header)}")
+    row: dict[str, Any] = {}
+    for name, text in zip(header, cells, strict=True):
+        try:
+            row[name] = text if name in texts else _number(text)
+        except ValueError:
+            raise ValueError(f"line {line}, column '{name[:40]}': {text[:40]!r} is not a number") from None
+    return row
+
+
+def _number(text: str) -> float:
+    if not text.isascii() or "_" in text:  # Python reads both as numbers
+        raise ValueError
+    return float(text or "nan")
 
 
 def _finite(value: Any) -> Any:

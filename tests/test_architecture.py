@@ -38,7 +38,7 @@ ROWS = [
     ["config", "config_files", "documents"],
     ["io", "simulate", "degrade", "data"],
     ["oracle", "tracking", "nn", "losses", "metrics", "classical", "recover", "precision", "weights", "thresholds"],
-    ["record", "runs", "shipped", "trained"],
+    ["record", "runs", "results", "shipped", "trained"],
     ["inference", "training", "analysis", "benchmark"],
     ["visual"],
     ["tools"],

@@ -24,6 +24,7 @@ from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.io import read_hits
 from pointae.metrics import calibration, noise_removed_at, noise_removed_curve, output_histogram, per_event_table
+from pointae.results import read_evaluated, read_metrics
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_json, write_table
 from pointae.training.session import train_run
@@ -84,12 +85,12 @@ def test_calibration_is_the_share_of_signal_in_each_bin_of_scores():
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
     write_table(tmp_path / "a.csv", [{"name": "a", "x": 0.1, "n": 3}, {"name": "b", "x": math.nan}])
-    first, second = read_table(tmp_path / "a.csv")
+    first, second = read_table(tmp_path / "a.csv", texts=("name",))
     assert first == {"name": "a", "x": 0.1, "n": 3.0}
     assert second["name"] == "b"
     assert math.isnan(second["x"])
     assert math.isnan(second["n"])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         read_table(tmp_path / "none.csv")
 
 
@@ -288,7 +289,7 @@ def test_a_judged_run_has_a_page_that_tells_all_of_it(judged):
     assert not re.search(r'<(script|link|img|iframe)\b[^>]*\b(src|href)="(?!data:)', text)
     assert len(text) < 8e6
     hits = read_hits(run.predictions("ranked"))
-    ranked = read_table(run.evaluation_table("ranked"))
+    ranked = read_evaluated(run, "ranked")
     scenes = scenes_in(run.report)
     assert len(scenes) == len(ranked) == hits.batch_size == 9
     for scene, row, count in zip(scenes, ranked, hits.counts.tolist(), strict=True):
@@ -298,17 +299,17 @@ def test_a_judged_run_has_a_page_that_tells_all_of_it(judged):
 
 def test_what_an_evaluation_keeps_is_what_it_found(judged):
     run, _ = judged
-    table = {row["name"]: row for row in read_table(run.evaluation_table("table"))}
-    curves = read_table(run.evaluation_table("curves"))
+    table = {row["name"]: row for row in read_evaluated(run, "table")}
+    curves = read_evaluated(run, "curves")
     assert {row["name"] for row in curves} == set(table)
     for name, row in table.items():
         (there,) = [x for x in curves if x["name"] == name and x["signal_kept"] == pytest.approx(0.97)]
         assert there["noise_removed"] == pytest.approx(row["noise_removed_at_97"], abs=1e-6)
-    hits = sum(row["hits"] for row in read_table(run.evaluation_table("calibration")))
+    hits = sum(row["hits"] for row in read_evaluated(run, "calibration"))
     assert hits == table["network"]["signal_hits"] + table["network"]["noise_hits"]
     events = read_table(run.evaluation_table("events"))
     f1 = {row["event"]: row["f1"] for row in events if row["signal"]}
-    ranked = read_table(run.evaluation_table("ranked"))
+    ranked = read_evaluated(run, "ranked")
     assert ranked[0]["f1"] == max(f1.values())
     assert min(row["f1"] for row in ranked) == min(f1.values())
     assert all(f1[row["event"]] == pytest.approx(row["f1"]) for row in ranked)
@@ -324,18 +325,18 @@ def test_runs_are_ranked_and_told_on_one_page(judged, tmp_path, capsys):
     assert note in told
     text = page.read_text(encoding="utf-8")
     assert note in text
-    rows = read_table(tmp_path / "both" / "ranking.csv")
+    rows = read_table(tmp_path / "both" / "ranking.csv", texts=("name", "path", "network", "loss"))
     assert [row["name"] for row in rows] == ["first", "second"]
-    table = read_table(first.evaluation_table("table"))[0]
+    table = read_evaluated(first, "table")[0]
     assert rows[0]["noise_removed_at_97"] == pytest.approx(table["noise_removed_at_97"])
-    epochs = read_table(second.metrics_path)
+    epochs = read_metrics(second)
     best = min(epochs, key=lambda row: row["validation_loss"])
     assert rows[1]["validation noise_removed_at_97"] == best["noise_removed_at_97"]
     assert rows[1]["parameters"] == second.record.parameters
     titles = [scene["title"] for scene in scenes_in(page)]
     assert sum(title.startswith("first: ") for title in titles) == 9
     assert sum(title.startswith("second: event") for title in titles) == 4
-    courses = read_table(tmp_path / "both" / "plots" / "courses.csv")
+    courses = read_table(tmp_path / "both" / "plots" / "courses.csv", texts=("name",))
     assert [(row["name"], row["epoch"]) for row in courses] == [(n, e) for n in ("first", "second") for e in (1, 2)]
 
 

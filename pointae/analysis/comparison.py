@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pointae.errors import UsageError
 from pointae.geometry import differences_of
+from pointae.results import read_judged, read_metrics
 from pointae.runs import RunDirectory
-from pointae.storage import read_json, read_table
 from pointae.terminal import TextTable, command_line
 
 Row = dict[str, Any]
@@ -124,7 +124,7 @@ def ranking_table(rows: Sequence[Row], brief: bool = False) -> TextTable:
 
 def judged_table(run: RunDirectory) -> TextTable | None:
     """A run beside the oracle and the baselines, as its evaluation found them; ``None`` before there is one."""
-    figures = _evaluation(run)
+    figures = read_judged(run)
     if not figures:
         return None
     methods = {name: own for name, own in figures.items() if name != "pattern"}
@@ -157,11 +157,11 @@ def _number(value: float) -> str:
 def _figures_of(run: RunDirectory) -> Row:
     config, record = run.config(), run.record
     model = config.model
-    epochs = read_table(run.metrics_path) if run.metrics_path.is_file() else []
+    epochs = read_metrics(run)
     losses = [(row["validation_loss"], i) for i, row in enumerate(epochs) if _known(row.get("validation_loss"))]
     best = epochs[min(losses)[1]] if losses else {}
     validation = {f"validation {name}": best.get(name) for name in ("noise_removed_at_97", "exact_accuracy")}
-    judged = _evaluation(run).get("network", {})
+    judged = read_judged(run).get("network", {})
     return {
         "path": str(run.path),
         "network": f"{model.encoder.name}, {model.latent.name}, {model.decoder.name}",
@@ -173,10 +173,6 @@ def _figures_of(run: RunDirectory) -> Row:
         "epochs": len(epochs),
         "seconds": sum(row["seconds"] for row in epochs if _known(row.get("seconds"))),
     }
-
-
-def _evaluation(run: RunDirectory) -> Mapping[str, Any]:
-    return read_json(run.judged_path) if run.judged_path.is_file() else {}
 
 
 def _known(value: Any) -> bool:

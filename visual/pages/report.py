@@ -11,8 +11,9 @@ from typing import Any
 
 from pointae.errors import PointaeError
 from pointae.io import read_hits
+from pointae.results import TABLES, read_evaluated
 from pointae.runs import RunDirectory
-from pointae.storage import checksum, read_table
+from pointae.storage import checksum
 from pointae.terminal import TextTable, command_line, progress
 from visual.pages.events import scene_content
 from visual.pages.page import write_html
@@ -62,9 +63,12 @@ def write_report(
         The page.
 
     Raises:
-        DataError: a run of which no epoch has ended.
+        DataError: a run of which no epoch has ended, or a table of which is damaged.
         StorageError: a file cannot be written.
     """
+    for each in told:  # one that is damaged is told before anything is drawn
+        for name in TABLES:
+            read_evaluated(each.run, name)
     plots, pictures = folder / "plots", []
     drawings = _drawings(told)
     with progress("drawing", len(drawings) * len(THEMES)) as advance:
@@ -117,12 +121,12 @@ def _curves(told: Sequence[Told]) -> tuple[list[dict[str, Any]], dict[str, list[
     calibrations: dict[str, list[dict[str, Any]]] = {}
     for each in told:
         known = {row["name"] for row in points}
-        for row in _kept(each.run, "curves"):
+        for row in read_evaluated(each.run, "curves"):
             if row["kind"] == "network":
                 points.append({**row, "name": each.name})
             elif len(told) == 1 or (row["kind"] == "bound" and row["name"] not in known):
                 points.append(row)
-        if calibration := _kept(each.run, "calibration"):
+        if calibration := read_evaluated(each.run, "calibration"):
             calibrations[each.name] = calibration
     return points, calibrations
 
@@ -130,15 +134,10 @@ def _curves(told: Sequence[Told]) -> tuple[list[dict[str, Any]], dict[str, list[
 def _bars(told: Sequence[Told]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for each in told:
-        for row in _kept(each.run, "table"):
+        for row in read_evaluated(each.run, "table"):
             name = each.name if row["name"] == "network" else str(row["name"])
             rows.setdefault(name, {**row, "name": name})
     return list(rows.values())
-
-
-def _kept(run: RunDirectory, table: str) -> list[dict[str, Any]]:
-    path = run.evaluation_table(table)
-    return read_table(path) if path.is_file() else []
 
 
 def _figure(plots: Path, name: str, caption: str) -> str:
@@ -156,7 +155,7 @@ def _figure(plots: Path, name: str, caption: str) -> str:
 def _events(each: Told, several: bool) -> Iterator[dict[str, Any]]:
     """The best, the median and the worst events of a run, or the first, as the page's script reads them."""
     prefix = f"{each.name}: " if several else ""
-    ranked = _kept(each.run, "ranked")
+    ranked = read_evaluated(each.run, "ranked")
     if ranked and each.run.predictions_path("ranked").is_file():
         hits = read_hits(each.run.predictions("ranked"))
         for place, row in enumerate(ranked[: hits.batch_size]):
@@ -171,7 +170,7 @@ def _events(each: Told, several: bool) -> Iterator[dict[str, Any]]:
 def _viewer(scenes: Sequence[Any], told: Sequence[Told]) -> str:
     texts = []
     if scenes:
-        ranked = any(_kept(each.run, "ranked") for each in told)
+        ranked = any(read_evaluated(each.run, "ranked") for each in told)
         what = "The best, the median and the worst test events, by the F1 of what is kept." if ranked else "The first."
         texts.append(f'<p>{what}</p><div id="viewer"></div>')
     for each in told:

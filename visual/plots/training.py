@@ -17,8 +17,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pointae.config import Config, LossSettings
 from pointae.errors import DataError
+from pointae.results import read_metrics, read_outputs
 from pointae.runs import RunDirectory
-from pointae.storage import read_table, write_table
+from pointae.storage import write_table
 from pointae.terminal import progress
 from visual.colours import BLUE, GREY, ORANGE, VERMILLION
 from visual.pictures.events import save_picture
@@ -90,10 +91,10 @@ class Course:
         Raises:
             DataError: no epoch has ended.
         """
-        rows = read_table(run.metrics_path) if run.metrics_path.is_file() else []
-        if not rows or "epoch" not in rows[0]:
+        rows = read_metrics(run)
+        if not rows:
             raise DataError("holds no epochs to draw", where=run.metrics_path)
-        outputs = read_table(run.outputs_path) if run.outputs_path.is_file() else []
+        outputs = read_outputs(run)
         record = run.record
         # Until the training ends, the run has no threshold of its own.
         own = record.threshold if record.status == "finished" else rows[-1].get("threshold_at_97")

@@ -13,8 +13,8 @@ from pointae.analysis.sweep.study import Claim, StudyNotStored, SweepStudy
 from pointae.config import Config, ScoreSettings, SweepSettings
 from pointae.data.events import EventData
 from pointae.errors import ConfigError, DataError, PointaeError, StorageError, UsageError
+from pointae.results import read_metrics
 from pointae.runs import RunDirectory
-from pointae.storage import read_table
 from pointae.terminal import console
 from pointae.training.session import resume_run, train_run
 
@@ -130,7 +130,7 @@ def _train(config: Config, directory: SweepDirectory, watch: Callable[[RunDirect
 
 def _watch(study: SweepStudy, claim: Claim) -> Callable[[RunDirectory], None]:
     def watch(run: RunDirectory) -> None:
-        rows = read_table(run.metrics_path)
+        rows = read_metrics(run)
         best = best_epoch(rows, study.settings.score)
         if best is None:
             return
@@ -143,11 +143,11 @@ def _watch(study: SweepStudy, claim: Claim) -> Callable[[RunDirectory], None]:
 
 
 def _best(run: RunDirectory, score: ScoreSettings) -> Best | None:
-    return best_epoch(read_table(run.metrics_path), score)
+    return best_epoch(read_metrics(run), score)
 
 
 def _facts(run: RunDirectory) -> dict[str, Any]:
-    rows = read_table(run.metrics_path)
+    rows = read_metrics(run)
     return {
         "epochs": len(rows),
         "seconds": round(sum(row["seconds"] for row in rows), 1),
