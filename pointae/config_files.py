@@ -28,6 +28,7 @@ MOST_FILES = 100
 """That a config may be made of, each counted as often as it is named."""
 SHORT = 200
 """Letters of what was found that a message repeats."""
+EXAMPLES = "configs/ holds examples"
 CHOICES = ("name", "kind")
 """Keys that say which of several models a section is."""
 
@@ -98,13 +99,13 @@ def _read(path: Path) -> Tree:
     except UnicodeDecodeError as error:
         raise ConfigError(f"cannot be read: {error}", where=path, fix="save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror or error}", where=path) from None
+        raise ConfigError(f"cannot be read: {error.strerror or error}", where=path, fix=EXAMPLES) from None
     except ValueError as error:
-        raise ConfigError(str(error), where=path) from None
+        raise ConfigError(str(error), where=path, fix=EXAMPLES) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise ConfigError(f"must hold keys and values, holds a {type(tree).__name__}", where=path)
+        raise ConfigError(f"must hold keys and values, holds a {type(tree).__name__}", where=path, fix=EXAMPLES)
     return tree
 
 

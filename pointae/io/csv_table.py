@@ -188,9 +188,12 @@ class _Table:
 
 def _cut(text: str) -> tuple[str, str]:
     """Whole lines, and what is left; a line does not end within quotes."""
-    at = text.rfind("\n")
-    while at > 0 and text.count('"', 0, at) % 2:
-        at = text.rfind("\n", 0, at)
+    quotes, end = text.count('"'), len(text)
+    while (at := text.rfind("\n", 0, end)) >= 0:
+        quotes -= text.count('"', at, end)  # those before the line's end are left
+        if quotes % 2 == 0:
+            break
+        end = at
     return text[: at + 1], text[at + 1 :]
 
 

@@ -20,7 +20,6 @@ from pointae.optional import require
 from pointae.storage import open_regular
 
 LINE_CHARACTERS = 1 << 20
-MAX_COLUMNS = 10_000
 SAMPLE = 1 << 18
 """Characters looked at, unless the first line is longer."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
@@ -116,8 +115,6 @@ def find_dialect(path: Path, has_names: Callable[[Sequence[str]], bool]) -> Dial
     ended = len(header)
     while ended and not header[ended - 1] and all(not "".join(row[ended - 1 :]).strip() for row in cells):
         ended -= 1
-    if ended > MAX_COLUMNS:
-        raise DataError(f"has {ended:,} columns", fix=f"at most {MAX_COLUMNS:,} are read: leave others out")
     spaced = any(cell != cell.strip() for cell in next(csv.reader([written], delimiter=delimiter), []))
     return Dialect(
         header=tuple(header[:ended]),

@@ -31,6 +31,7 @@ COORDS = ("x", "y", "t")
 TIME = "event_time_ns"
 OURS = ("event", *COORDS, *FIELD_DTYPES, TIME, "event_id")
 """Names of columns that are fields of hits; all others are the user's."""
+MAX_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,13 @@ def understood(names: Sequence[str], options: ReadOptions, advice: str = "") -> 
     Raises:
         DataError: a column that every table has is missing, or two of ours are called alike.
     """
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"has {len(names):,} columns", fix=f"at most {MAX_COLUMNS:,} are read: leave others out")
     fields = _fields(names, options)
     if missing := _missing(fields):
         found = ", ".join(islice(names, 50))[:200] or "nothing"
-        fix = f"{advice}the setting columns takes other names, e.g. {{{missing[0]}: {names[0] if names else 'ev'}}}"
+        other = names[0][:40] if names else "ev"
+        fix = f"{advice}the setting columns takes other names, e.g. {{{missing[0]}: {other}}}"
         raise DataError(f"has no column {', '.join(missing)}; found {found}", fix=fix)
     taken, times = set(fields.values()), Counter(names)
     for column in taken:

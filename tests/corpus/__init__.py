@@ -18,6 +18,9 @@ KINDS = {
     "npz": "archives",
     "images": "tensors",
     "places": "places",
+    "tables": "tables",
+    "recordings": "timepix3",
+    "configs": "settings",
 }
 """Kinds of the corpus and their modules here."""
 
