@@ -13,9 +13,10 @@ from pointae.analysis.comparison import grid_notes
 from pointae.analysis.judging import open_denoisers
 from pointae.config import FileSource
 from pointae.config_files import load_config
-from pointae.data.events import EventData
+from pointae.data.events import EventData, read_source_files
 from pointae.errors import CheckpointError, ConfigError, PointaeError, UsageError
 from pointae.geometry import even_geometry, geometry_from_dict, geometry_to_dict, torch_geometry
+from pointae.hits import HitBatch
 from pointae.inference import Denoiser, denoise_file
 from pointae.io import read_hits, write_hits
 from pointae.io.arguments import ARGUMENTS
@@ -263,3 +264,12 @@ def test_runs_of_different_grids_are_told_apart(named, recorded):
     notes = grid_notes(runs)
     assert len(notes) == 1
     assert "were trained on different grids: the grid is 88 x 128 x 999 and 512 x 512 x 12800000" in notes[0]
+
+
+def test_files_whose_bins_lie_elsewhere_are_not_joined(tmp_path):
+    for name, start in (("a", 0.0), ("b", 34.0)):
+        grid = geometry_from_dict({**geometry_to_dict(even_geometry((4, 3, 2))), "axis_starts": [0.0, 0.0, start]})
+        write_hits(tmp_path / f"{name}.h5", HitBatch.empty(grid, 3))
+    source = FileSource(paths=[str(tmp_path / "a.h5"), str(tmp_path / "b.h5")], all_signal=True)
+    with pytest.raises(ConfigError, match=r"b\.h5: .*the axes begin at 0, 0, 34, not 0, 0, 0"):
+        read_source_files(source)

@@ -20,7 +20,7 @@ from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import Views, degrade, settings_at, with_truth
 from pointae.errors import ConfigError, DataError, unknown_name
-from pointae.geometry import DetectorGeometry
+from pointae.geometry import DetectorGeometry, differences_of
 from pointae.hits import HitBatch
 from pointae.io import read_hits
 from pointae.io.options import ReadOptions
@@ -282,7 +282,9 @@ def _check_joins(path: str, hits: HitBatch, other_path: str, other: HitBatch, so
     mine, theirs = (_shape(each) for each in (hits, other))
     if hits.geometry != other.geometry:
         guessed = [each for each in (hits, other) if source.geometry is None and each.geometry.name == "grid"]
-        how = "no file states its grid: each was guessed from the hits" if guessed else "the detectors differ"
+        found = [f"{what} {here}, not {there}" for what, here, there in differences_of(hits.geometry, other.geometry)]
+        differ = "; ".join(found) or "names of detectors or axes differ"
+        how = "no file states its grid: each was guessed from the hits" if guessed else differ
         raise ConfigError(
             f"has a grid of {mine}, {other_path} one of {theirs}: {how}",
             where=path,
