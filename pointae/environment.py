@@ -62,7 +62,7 @@ def gather_environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": memory_gib(),
         "torch_threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if cuda else [],
@@ -183,7 +183,7 @@ def _has_nvidia_device() -> bool:
 
 
 def _processor_row() -> str:
-    memory = _memory_gib()
+    memory = memory_gib()
     size = f", {memory:.0f} GiB of memory" if memory else ""
     return f"{_processor()}, {os.cpu_count()} cores{size}"
 
@@ -199,7 +199,8 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _memory_gib() -> float | None:
+def memory_gib() -> float | None:
+    """Memory of this machine, in GiB; ``None`` where the system does not tell."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):

@@ -10,8 +10,10 @@ from pointae import errors
 from pointae.config import Config, TrainSettings
 from pointae.config_files import load_config
 from pointae.data.events import EventData
+from pointae.geometry import torch_geometry
 from pointae.inference import Denoiser
 from pointae.metrics import cut_at_retention
+from pointae.nn.autoencoder import Autoencoder, count_parameters
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
 from pointae.training import loop
@@ -180,3 +182,22 @@ def test_bf16_autocast_leaves_weights_in_fp32():
         prediction = model(next(data.batches("train", 8)).hits)
     assert prediction.output.logits.dtype == torch.float32
     assert all(value.dtype == torch.float32 for value in model.parameters())
+
+
+def test_a_model_beyond_the_memory_is_refused_before_it_is_made():
+    config = load_config("configs/demo.yaml", ["model.encoder.channels=8192", "model.encoder.layers=64", *SMALL[:4]])
+    with pytest.raises(
+        errors.ConfigError, match=r"model.encoder: 'attention' has [\d,]+ parameters: to train takes [\d,]+ GB"
+    ):
+        build_model(config, EventData(config.data, 1))
+
+
+def test_parameters_are_counted_without_a_model():
+    for path in ("configs/demo.yaml", "configs/torch/full_pattern_dense.yaml", "configs/torch/sparse_point.yaml"):
+        config = load_config(path)
+        geometry = torch_geometry()
+        model = Autoencoder(config.model, geometry)
+        counts = count_parameters(config.model, geometry)
+        assert sum(counts.values()) == sum(weights.numel() for weights in model.parameters())
+        assert geometry.x.centres_of(torch.tensor([0])).device.type == "cpu"
+    assert count_parameters(load_config("configs/torch/track_fit.yaml").model, torch_geometry()) == {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pointae.config import ModelSettings
@@ -111,3 +113,18 @@ def _class(kind: str, name: str, registry: dict[str, str]) -> Any:
         raise unknown_name(kind, name, registry)
     module, attribute = registry[name].split(":")
     return getattr(import_module(module), attribute)
+
+
+def count_parameters(settings: ModelSettings, geometry: DetectorGeometry, in_features: int = 0) -> dict[str, int]:
+    """How many numbers are learned by the encoder and the decoder that settings describe, without making them.
+
+    Returns:
+        by part; empty for networks that cannot be built without their numbers.
+    """
+    try:
+        with torch.device("meta"):
+            model = Autoencoder(settings, deepcopy(geometry), in_features)  # it keeps tensors once asked for
+    except RuntimeError:  # meta tensors have no values
+        return {}
+    parts = {"encoder": model.encoder, "decoder": model.decoder}
+    return {name: sum(weights.numel() for weights in part.parameters()) for name, part in parts.items()}

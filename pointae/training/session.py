@@ -15,13 +15,13 @@ from pointae.allocator import keep_freed_memory
 from pointae.config import Config, EvaluateSettings, SparseSettings
 from pointae.config_files import dump_config
 from pointae.data.events import CHUNK, EventData, StoredEvents
-from pointae.environment import gather_environment
+from pointae.environment import gather_environment, memory_gib
 from pointae.errors import CheckpointError, ConfigError, NonFiniteError, StorageError
 from pointae.geometry import DetectorGeometry, differences_of, geometry_to_dict
 from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import output_histogram
-from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.autoencoder import Autoencoder, count_parameters
 from pointae.nn.event_sizes import refuse_large_events
 from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
@@ -35,15 +35,37 @@ from pointae.training.gate import Stop
 from pointae.training.loop import OnEpoch, train
 from pointae.weights import fill_model, load_state, load_weights
 
+TRAINED_BYTES = 16
+"""Of each parameter: itself, its gradient, and two numbers that an optimiser keeps of it."""
+
 
 def build_model(config: Config, data: EventData) -> Autoencoder:
-    """The model of a config, initialised from its seed; it knows what features of its training events are like."""
+    """The model of a config, initialised from its seed; it knows what features of its training events are like.
+
+    Raises:
+        ConfigError: its training would not fit this machine.
+    """
+    _check_size(config, data)
     torch.manual_seed(config.seed)
     model = Autoencoder(config.model, data.geometry, len(data.feature_names))
     if data.feature_names:
         some = torch.arange(min(data.num_events("train"), CHUNK))
         measure_features(model, data.source.events("train", some, epoch=1).features)
     return model
+
+
+def _check_size(config: Config, data: EventData) -> None:
+    """Refuse a model that would not fit the memory while it is trained, before it is made."""
+    counts, memory = count_parameters(config.model, data.geometry, len(data.feature_names)), memory_gib()
+    needed = sum(counts.values()) * TRAINED_BYTES / 2**30
+    if memory is not None and needed > memory:
+        part = max(counts, key=lambda name: counts[name])
+        name = getattr(config.model, part).name
+        raise ConfigError(
+            f"'{name}' has {counts[part]:,} parameters: to train takes {needed:,.0f} GB, this machine has {memory:g}",
+            where=f"model.{part}",
+            fix="take fewer channels or layers, or a coarser stride",
+        )
 
 
 def start_parts(model: Autoencoder, start: Mapping[str, str], geometry: DetectorGeometry | None = None) -> None:
