@@ -117,6 +117,11 @@ def test_several_files_are_taken_together_cleaned_and_cached(tmp_path, monkeypat
     assert np.array_equal(dense(again), dense(first))
     assert again.event_id == first.event_id
     monkeypatch.undo()
+    about = {name: read_attributes(cache)[name] for name in (robots_of_data.CLEANED, robots_of_data.DIGEST)}
+    for spoilt in (first.events(slice(1, None)), first.replace(category=(first.category + 1) % 4)):
+        write_hits(cache, spoilt, about)
+        with pytest.raises(DataError, match=r"cleaned\.h5: was changed after it was written"):
+            different_robots(cached, seed=1)
     write_hits(paths[0], other.events([0]))  # a file has changed: the cache is made anew
     assert different_robots(cached, seed=1).batch_size == different_robots(plain, seed=1).batch_size
     config = load_config("configs/_base_/data/robots.yaml", [f"data.source.paths={paths}"])

@@ -17,12 +17,14 @@ from pointae.hits import HitBatch
 from pointae.io import read_attributes, read_hits, write_hits
 from pointae.robots import cleaned
 from pointae.simulate import simulate_events
-from pointae.storage import checksum
+from pointae.storage import checksum, digest
 
 CHUNK = 4096
 """Robots generated at a time."""
 CLEANED = "cleaned_robots_of"
 """Attribute of a cache: names and SHA-256 of the files that it was made of."""
+DIGEST = "cleaned_robots_sha256"
+"""Attribute of a cache: SHA-256 of its robots."""
 
 
 def different_robots(source: RobotSource, seed: int) -> HitBatch:
@@ -87,11 +89,22 @@ def _cached(source: RobotSource) -> HitBatch:
             raise ConfigError(
                 "is no cache of robots, and is left alone", where=cache, fix="name another data.source.cache"
             )
-        if about[CLEANED] == files:
-            return read_hits(cache)
+        if about[CLEANED] == files and DIGEST in about:  # caches without one are older, and made anew
+            robots = read_hits(cache)
+            if about[DIGEST] != _digest(robots):
+                raise DataError("was changed after it was written", where=cache, fix="remove it: it is made anew")
+            return robots
     robots = _read(source.paths)
-    write_hits(cache, robots, {CLEANED: files})
+    write_hits(cache, robots, {CLEANED: files, DIGEST: _digest(robots)})
     return robots
+
+
+def _digest(robots: HitBatch) -> str | None:
+    """SHA-256 of what robots are; ``None`` of other hits."""
+    if robots.category is None or robots.geometry != robot_geometry():
+        return None
+    parts = (robots.coords, robots.offsets, robots.category)
+    return digest(b"".join(part.long().numpy().tobytes() for part in parts))
 
 
 def _ids(robots: HitBatch) -> tuple[str, ...]:

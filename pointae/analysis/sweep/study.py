@@ -29,6 +29,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 State = optuna.trial.TrialState
 StudyNotStored = optuna.exceptions.StorageInternalError
 """The study could not be written or read: a full disk, a folder that is gone."""
+ANOTHER = "name another folder with --out"
 REPEATS = "repeats"
 """Attribute of a trial that was proposed, but is the same as another."""
 STARTUP_TRIALS = 8
@@ -73,6 +74,8 @@ class SweepStudy:
             known = self.study.user_attrs.get("facts")
             if known is None or not self.study.get_trials(deepcopy=False):  # nothing depends on them yet
                 self.study.set_user_attr("facts", facts)
+            elif not isinstance(known, dict):
+                raise CheckpointError("holds a study that is not a sweep's", where=directory.path, fix=ANOTHER)
             elif known != facts:
                 changed = ", ".join(sorted(key for key in {*known, *facts} if known.get(key) != facts.get(key)))
                 raise CheckpointError(
@@ -190,7 +193,7 @@ def _opened(directory: SweepDirectory, settings: SweepSettings) -> Any:
     except Exception as error:  # of sqlite, of JSON, of Optuna: each library tells a damaged file in its own way
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"holds a study that cannot be opened: {first}", where=directory.path, fix="name another folder with --out"
+            f"holds a study that cannot be opened: {first}", where=directory.path, fix=ANOTHER
         ) from error
 
 
