@@ -281,7 +281,8 @@ def _check_joins(path: str, hits: HitBatch, other_path: str, other: HitBatch, so
     """Raise where the hits of a file cannot follow those of another."""
     mine, theirs = (_shape(each) for each in (hits, other))
     if hits.geometry != other.geometry:
-        guessed = [each for each in (hits, other) if source.geometry is None and each.geometry.name == "grid"]
+        unnamed = "grid" in (hits.geometry.name, other.geometry.name)
+        guessed = mine != theirs and source.geometry is None and unnamed  # hits of one detector end at other bins
         found = [f"{what} {here}, not {there}" for what, here, there in differences_of(hits.geometry, other.geometry)]
         differ = "; ".join(found) or "names of detectors or axes differ"
         how = "no file states its grid: each was guessed from the hits" if guessed else differ
