@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,3 +265,19 @@ except Exception:
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
+
+
+def test_bad_input_is_told_before_a_network_is_loaded(tmp_path):
+    WRITERS[".h5"](tmp_path / "a.h5", good() | {"features": np.array([[1.0], [np.nan], [2.0]])})
+    code = """
+import sys
+from pointae.errors import DataError
+from tools.denoise import main
+try:
+    main(["torch-base", sys.argv[1], "-o", sys.argv[1] + ".out.h5"])
+except DataError as error:
+    print("not finite" in str(error), "pointae.inference" in sys.modules)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    assert out.stdout.strip() == "True False"

@@ -27,12 +27,13 @@ def main(arguments: Sequence[str]) -> None:
     add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)
 
-    from pointae.io import output_format
+    from pointae.io import look_over, output_format
     from pointae.trained import open_trained
 
     output_format(options.out)
     trained = open_trained(options.run)
     reading = reading_options(options, trained.reading(options.hits), options.run)
+    look_over(options.hits, **vars(reading))
 
     from pointae.inference import Denoiser, denoise_file
 

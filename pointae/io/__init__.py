@@ -7,6 +7,7 @@ missing or foreign file is told before torch is loaded.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Format",
+    "look_over",
     "open_writer",
     "output_format",
     "read_attributes",
@@ -79,6 +81,8 @@ FORMATS = {
     ROBOTS: Format("a robots table", "robots", holds_decisions=False),
 }
 """Formats by the ending of their files; a ``.csv`` of robots is a table of another kind."""
+SMALL = 2 << 20
+"""Bytes of a file that is read in no time."""
 WIDE = 1000
 """Columns in which a robots table exceeds any table of hits."""
 
@@ -131,6 +135,23 @@ def read_blocks(path: str | Path, events_per_block: int, **options: Any) -> Iter
         with closing(chosen.code.blocks(path, events_per_block, assembler)) as blocks:
             yield from blocks
         assembler.finish()
+
+
+def look_over(path: str | Path, **options: Any) -> None:
+    """Look at a file, and read a small one once: bad input is told before a network is loaded, which takes seconds.
+
+    Args:
+        path, options: as of :func:`read_hits`.
+
+    Raises:
+        DataError, StorageError, UsageError: as of :func:`read_hits`.
+    """
+    _, path, _ = _look(path, options)
+    if path.is_file() and path.stat().st_size <= SMALL:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is said of it is said when it is read
+            for _ in read_blocks(path, 1000, **options):
+                pass
 
 
 def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:

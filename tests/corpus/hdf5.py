@@ -259,6 +259,30 @@ def packed_zeros(megabytes: int) -> bytes:
     return b"\x78\xda" + part * megabytes + b"\x03\x00" + total.to_bytes(4, "big")
 
 
+def carried() -> list[Entry]:
+    """Arrays of the user, which travel with the hits, and are no less dangerous than ours."""
+
+    def array(*arguments: Any, **more: Any) -> Fill:
+        return lambda file: file.create_dataset("mine", *arguments, **more)
+
+    def bomb(file: h5py.File) -> None:
+        packed = file.create_dataset("mine", (3,), "i4", maxshape=(None,), chunks=(3,), compression="gzip")
+        packed.id.write_direct_chunk((0,), packed_zeros(1600))
+
+    whole_file = {"without": (), "options": {"carry": True}}
+    return [
+        filled("mine", array(data=np.arange(3.0)), hits=3, **whole_file),
+        filled("mine_wide", array((3, 1 << 28), "f8", chunks=(1, 1 << 17)), "mine", **whole_file),
+        filled("mine_chunk", array((3,), "f8", maxshape=(None,), chunks=(1 << 28,)), exit_code=None, **whole_file),
+        filled("mine_bomb", bomb, "mine", **whole_file),
+        filled("mine_huge", array((1 << 40,), "f8", chunks=(1024,)), exit_code=None, **whole_file),
+        filled("mine_link", lambda file: file.__setitem__("mine", h5py.SoftLink("/x")), exit_code=None, **whole_file),
+        filled("mine_objects", array((3,), h5py.ref_dtype), exit_code=None, **whole_file),
+        filled("mine_record", array((3,), [("a", "i4"), ("b", "f8")]), exit_code=None, **whole_file),
+        filled("mine_texts", array(data=["a", "b", "c"]), exit_code=None, **whole_file),
+    ]
+
+
 def long_ids() -> list[Entry]:
     def long_texts(file: h5py.File, count: int, length: int, **more: Any) -> None:
         file.create_dataset("coords", (0, 3), "i4")
@@ -554,5 +578,6 @@ def user_block(path: Path) -> None:
 def entries() -> list[Entry]:
     """All of HDF5."""
     return [
-        *values(), *types(), *sizes(), *long_ids(), *links(), *filters(), *attributes(), *names(), *damage(),
+        *values(), *types(), *sizes(), *carried(),
+        *long_ids(), *links(), *filters(), *attributes(), *names(), *damage(),
     ]  # fmt: skip
