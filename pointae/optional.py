@@ -106,12 +106,20 @@ def _cache_of(numba: ModuleType, *modules: str) -> Iterator[None]:
         if not folder.exists():
             tell("loops are compiled for this processor, once: up to half a minute")
         folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK) and not usual:
+        if os.access(folder, os.W_OK) and not _can_hold_files(usual):
             numba.config.CACHE_DIR = str(folder)
     try:
         yield
     finally:
         numba.config.CACHE_DIR = usual
+
+
+def _can_hold_files(folder: str) -> bool:
+    """Whether a folder that the user named can be written: numba waits for ever for one that cannot."""
+    with suppress(OSError):
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK)
 
 
 def _sources(module: str) -> list[Path]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae.optional import require
+from pointae.printable import printable
 from pointae.storage import write_atomically
 
 LONGEST = 31
@@ -25,7 +26,7 @@ def sheet_names(titles: Iterable[str]) -> list[str]:
     names: list[str] = []
     taken = {"history"}
     for title in titles:
-        clean = re.sub(r"[\[\]:*?/\\\x00-\x1f]", "_", title).strip("' ") or "sheet"
+        clean = re.sub(r"[\[\]:*?/\\\x00-\x1f\ud800-\udfff]", "_", title).strip("' ") or "sheet"
         name, number = clean[:LONGEST].rstrip("' "), 1
         while name.lower() in taken:
             number += 1
@@ -52,7 +53,7 @@ def write_workbook(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]
         sheet = book.add_worksheet(name)
         columns = list(dict.fromkeys(key for row in rows for key in row))
         for i, column in enumerate(columns):
-            sheet.write_string(0, i, column, bold)
+            sheet.write_string(0, i, printable(column), bold)
             for line, row in enumerate(rows, start=1):
                 sheet.write(line, i, _cell(row.get(column)))
         sheet.freeze_panes(1, 0)
@@ -64,4 +65,4 @@ def write_workbook(path: Path, tables: Mapping[str, Sequence[Mapping[str, Any]]]
 def _cell(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return ""
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+    return value if value is None or isinstance(value, (bool, int, float)) else printable(value)

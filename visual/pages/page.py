@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cache
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
 from pointae.storage import write_atomically
 
 VIEWER = ("decision.js", "viewer.js")
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>@TITLE@</title>
-<link rel="icon" href="data:,">
-<style>
-@STYLE@</style>
-<script>
-@THEME@</script>
-</head>
-<body class="@CLASS@">
-@BODY@
-@VIEWER@
-</body>
-</html>
-"""
 
 
 def write_html(path: Path, title: str, body: str, scenes: Sequence[Any], css_class: str = "") -> Path:
@@ -46,33 +29,41 @@ def write_html(path: Path, title: str, body: str, scenes: Sequence[Any], css_cla
     Raises:
         StorageError: it cannot be written.
     """
-    parts = {
-        "@TITLE@": escape(title),
-        "@STYLE@": _read("style.css"),
-        "@THEME@": _read("theme.js"),
-        "@CLASS@": css_class,
-        "@BODY@": body,
-        "@VIEWER@": _viewer(scenes) if scenes else "",
-    }
-    # In pieces: what one part holds is not searched for the name of another.
-    page = _PAGE
-    filled = []
-    for name, content in parts.items():
-        before, _, page = page.partition(name)
-        filled += [before, content]
+    from plotly.offline import get_plotlyjs
+
+    scripts = [get_plotlyjs(), *map(_read, VIEWER)] if scenes else []
+    return fill_page(
+        "page.html", path, title=title, body=Markup(body), css_class=css_class, scenes=list(scenes),
+        style=Markup(_read("style.css")), theme=Markup(_read("theme.js")), scripts=list(map(Markup, scripts)),
+    )  # fmt: skip
+
+
+def fill_page(template: str, path: Path, **parts: Any) -> Path:
+    """Write a template of ``web/`` with its parts filled in, in one pass; texts are escaped, ``Markup`` is HTML.
+
+    Data that goes to a script is JSON in an element of its own, in which no ``<`` or ``>`` stands.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    page = _environment().get_template(template).render(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join([*filled, page]).encode())
+    # Half characters, of file names that are no UTF-8, as their escapes.
+    write_atomically(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
-def _viewer(scenes: Sequence[Any]) -> str:
-    from plotly.offline import get_plotlyjs
-
-    content = json.dumps(scenes, separators=(",", ":"), allow_nan=False)
-    # In a script element only "</" could end the data early.
-    data = f'<script type="application/json" id="scenes">{content.replace("</", "<" + chr(92) + "/")}</script>'
-    scripts = [get_plotlyjs(), *(_read(name) for name in VIEWER)]
-    return "\n".join([data, *(f"<script>\n{script}</script>" for script in scripts)])
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_read),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment
 
 
 @cache

@@ -62,7 +62,7 @@ def write_sweep_page(
         f"<link rel='icon' href='data:,'><style>{_STYLE}</style><script>{get_plotlyjs()}</script></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
-    write_atomically(path, page.encode())
+    write_atomically(path, page.encode("utf-8", "backslashreplace"))
     return path
 
 
@@ -88,14 +88,22 @@ def _parallel(rows: Sequence[Row], keys: Sequence[str], logarithmic: Sequence[st
 def _dimension(axis: Coordinate) -> dict[str, Any]:
     low, high = axis.ends
     # Room above the last value, where the axis' name begins.
-    return {"label": axis.name, "values": axis.places, "range": [low, high + 0.08 * (high - low)],
-            "tickvals": [place for place, _ in axis.marks], "ticktext": [text for _, text in axis.marks]}  # fmt: skip
+    return {"label": _literal(axis.name), "values": axis.places, "range": [low, high + 0.08 * (high - low)],
+            "tickvals": [place for place, _ in axis.marks],
+            "ticktext": [_literal(text) for _, text in axis.marks]}  # fmt: skip
+
+
+def _literal(text: str) -> str:
+    return html.escape(text, quote=False)  # plotly takes some HTML in its texts
 
 
 def _bars(importances: Mapping[str, float]) -> Any:
     from plotly import graph_objects
 
-    keys, shares = list(importances)[::-1], [100 * value for value in importances.values()][::-1]
+    keys, shares = (
+        [_literal(key) for key in importances][::-1],
+        [100 * value for value in importances.values()][::-1],
+    )
     bars = graph_objects.Bar(
         x=shares, y=keys, orientation="h", marker_color=BLUE, text=[f"{share:.0f} %" for share in shares],
         textposition="outside", cliponaxis=False,

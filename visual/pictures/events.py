@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pointae.storage import write_atomically
 from visual.colours import INK
+from visual.pictures.literal import literal_text
 from visual.scene.colouring import Key
 from visual.scene.layers import Layer, Scene, SceneAxis
 
@@ -96,7 +97,8 @@ def frames(scene: Scene, turns: Sequence[float]) -> Iterator[NDArray[np.uint8]]:
         canvas = FigureCanvasAgg(figure)
         for turn in turns:
             axes.view_init(elev=ELEVATION, azim=AZIMUTH + turn)
-            canvas.draw()
+            with literal_text(figure):
+                canvas.draw()
             yield np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
@@ -108,7 +110,8 @@ def save_picture(figure: Figure, path: Path, dpi: int = 130) -> Path:
     """
     content = BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(content, format="png", dpi=dpi)
+    with literal_text(figure):
+        figure.savefig(content, format="png", dpi=dpi)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content.getvalue())
     return path

@@ -8,9 +8,11 @@ lock is the operating system's: it is free again the moment its process is dead,
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -199,9 +201,10 @@ def _opened(directory: SweepDirectory, settings: SweepSettings) -> Any:
 
 def _storage(directory: SweepDirectory, settings: SweepSettings) -> Any:
     if settings.storage == "sqlite":
-        return optuna.storages.RDBStorage(
-            f"sqlite:///{directory.database.resolve().as_posix()}", engine_kwargs={"connect_args": {"timeout": 60}}
-        )
+        # By its path, not in a URL: a folder's name may hold what means something there, as % and ? do.
+        path = str(directory.database.resolve())
+        connect = partial(sqlite3.connect, path, timeout=60, check_same_thread=False)
+        return optuna.storages.RDBStorage("sqlite:///study", engine_kwargs={"creator": connect})
     backend = optuna.storages.journal.JournalFileBackend(str(directory.journal), _JournalLock(directory))
     return optuna.storages.JournalStorage(backend)
 

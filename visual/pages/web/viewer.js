@@ -26,6 +26,11 @@ function element(tag, content, attributes) {
   return made;
 }
 
+// Plotly takes some HTML, and %{...}, in its texts; names are to be read as they are.
+function literal(text) {
+  return String(text).replace(/[&<>%]/g, sign => `&#${sign.charCodeAt(0)};`);
+}
+
 class Viewer {
   constructor(root, scenes) {
     this.scenes = scenes;
@@ -147,7 +152,7 @@ class Viewer {
     this.tell();
     const css = getComputedStyle(document.documentElement), paint = name => css.getPropertyValue(name).trim();
     const side = axis => ({
-      title: {text: axis.label}, range: [axis.low, axis.high], tickmode: "array",
+      title: {text: literal(axis.label)}, range: [axis.low, axis.high], tickmode: "array",
       tickvals: axis.ticks.map(tick => tick[0]), ticktext: axis.ticks.map(tick => tick[1]),
       backgroundcolor: paint("--paper"), gridcolor: paint("--grid"), linecolor: paint("--frame"), showline: true,
       mirror: true, zeroline: false, showspikes: false, showbackground: true});
@@ -168,14 +173,14 @@ class Viewer {
   trace(name, {style, hits}, scene, paint) {
     const of = key => hits.map(([layer, i]) => layer[key][i]);
     const text = hits.map(([layer, i]) => Object.keys(layer.values).map(
-      key => `<br>${key} ${layer.values[key][i] === null ? "undefined" : +Number(layer.values[key][i]).toPrecision(5)}`
+      key => `<br>${literal(key)} ${layer.values[key][i] === null ? "undefined" : +Number(layer.values[key][i]).toPrecision(5)}`
     ).join(""));
-    const places = scene.axes.map((axis, i) => `${axis.name} %{customdata[${i}]:.7~g} ${axis.unit}`);
+    const places = scene.axes.map((axis, i) => `${literal(axis.name)} %{customdata[${i}]:.7~g} ${literal(axis.unit)}`);
     const [xs, ys, ts] = ["x", "y", "t"].map(of);
     return {
-      type: "scatter3d", mode: "markers", name: name, meta: name, text: text, x: ts, y: xs, z: ys,
+      type: "scatter3d", mode: "markers", name: literal(name), meta: name, text: text, x: ts, y: xs, z: ys,
       customdata: xs.map((x, i) => [x, ys[i], ts[i]]),
-      hovertemplate: places.join("<br>") + "%{text}<extra>" + name + "</extra>", visible: !this.hidden.has(name),
+      hovertemplate: places.join("<br>") + "%{text}<extra>" + literal(name) + "</extra>", visible: !this.hidden.has(name),
       marker: {symbol: SYMBOLS[style.symbol], opacity: style.opacity, size: style.size * (style.symbol === "ring" ? 0.75 : 0.65),
                line: {width: 0}, ...this.paint(style, hits, paint)},
     };
@@ -199,7 +204,7 @@ class Viewer {
     const colours = SCALES[document.documentElement.dataset.theme];
     const scale = colours.map((colour, place) => [place / (colours.length - 1), colour]);
     return {color: values.map(v => v === undefined || v === null ? NaN : v), colorscale: scale, cmin: low, cmax: high,
-            showscale: true, colorbar: {title: {text: this.colour === "time" ? t.label : this.colour}, thickness: 12, len: 0.6, x: 1}};
+            showscale: true, colorbar: {title: {text: literal(this.colour === "time" ? t.label : this.colour)}, thickness: 12, len: 0.6, x: 1}};
   }
 
   scale() {
