@@ -285,3 +285,12 @@ def test_an_index_that_gives_the_truth_away_is_not_learnt(tmp_path):
     figures = evaluate_run(run, read_hits(CASES / "leak_index.csv", **vars(Denoiser.open(run.path).reading("a.csv"))))
     assert figures.rows[0].figures["roc_auc"] == pytest.approx(0.5, abs=0.06)
     assert figures.rows[0].figures["noise_removed"] < 0.15
+
+
+def test_joined_tables_of_scattered_events_stay_one_behind_the_other(tmp_path):
+    for name, first in (("a", 0), ("b", 10)):
+        rows = "".join(f"{event},1,2,3,{first + row}\n" for row, event in enumerate([5, 6, 5]))
+        (tmp_path / f"{name}.csv").write_text(f"event,x,y,t,own\n{rows}")
+    source = FileSource(paths=[str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], geometry="torch")
+    write_hits(tmp_path / "c.csv", read_source_files(source, carry=True))
+    assert [row[4] for row in rows_of(tmp_path / "c.csv")[1:]] == ["0", "2", "1", "10", "12", "11"]

@@ -41,7 +41,7 @@ def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
 
     summary = Summary()
     with progress(f"reading {file}", None, "events") as advance:
-        for hits in read_blocks(file, 1000, **reading):
+        for hits in read_blocks(file, 1000, **{**reading, "carry": False}):
             summary.add(hits)
             advance(hits.batch_size, "")
     return {**summary.as_dict(), "grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}

@@ -8,7 +8,7 @@ held once as flat arrays and sliced.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -274,6 +274,8 @@ def read_source_files(source: FileSource, carry: bool = False) -> HitBatch:
                 raise unknown_name("feature", name, part.feature_names).at(path)
         _check_joins(path, part, source.paths[0], parts[0], source)
     hits = HitBatch.concat(parts)
+    if hits.carried is not None and len(parts) > 1:  # the rows of several files have no order of their own
+        hits = hits.replace(carried=replace(hits.carried, places=None))
     return with_truth(hits.replace(signal=None, track=None, origin=None)) if source.all_signal else hits
 
 

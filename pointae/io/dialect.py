@@ -104,6 +104,8 @@ def find_dialect(path: Path, has_names: Callable[[Sequence[str]], bool]) -> Dial
     cr_only = "\n" not in sample and "\r" in sample
     lines = [line.rstrip("\r") for line in sample.split("\r" if cr_only else "\n")]
     place, delimiter, commented = _header(lines, has_names)
+    if "\0" in lines[place]:
+        raise DataError("begins with NUL characters, as no table does", fix="save it as UTF-8 text")
     whole = lines if len(sample) < SAMPLE else lines[:-1]
     rows = [line for line in islice(whole, place + 1, 100) if line.strip() and not line.startswith("#")]
     written = lines[place].lstrip("# ") if commented else lines[place]

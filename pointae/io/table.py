@@ -89,13 +89,12 @@ def understood(names: Sequence[str], options: ReadOptions, advice: str = "") -> 
     fields = _fields(names, options)
     if missing := _missing(fields):
         found = ", ".join(islice(names, 50))[:200] or "nothing"
-        other = names[0][:40] if names else "ev"
-        fix = f"{advice}the setting columns takes other names, e.g. {{{missing[0]}: {other}}}"
+        fix = f"{advice}others are told by --columns {missing[0]}=NAME, in a config by data.source.columns"
         raise DataError(f"has no column {', '.join(missing)}; found {found}", fix=fix)
     taken, times = set(fields.values()), Counter(names)
     for column in taken:
         if times[names[column]] > 1:
-            raise DataError(f"has two columns called '{names[column]}'", fix="rename the one that is none of hits")
+            raise DataError(f"has two columns called '{names[column][:40]}'", fix="rename the one that is none of hits")
     theirs = {name: options.columns.get(name, name) for name in options.features}
     place = {name: column for column, name in reversed(list(enumerate(names))) if column not in taken}
     features = {name: place[called] for name, called in theirs.items() if called in place}
