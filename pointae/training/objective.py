@@ -48,7 +48,7 @@ class Objective:
             true = to_unit(hypotheses_of(batch.tracks))
             guessed = track_loss(prediction.tracks, batch.tracks.event, true)
             parts["tracks"] = Part(guessed, self.settings.track_weight)
-        if prediction.judged is not None and batch.hits.signal is not None:
+        if prediction.judged is not None and batch.hits.signal is not None and batch.hits.num_hits:
             signal = batch.hits.signal.to(prediction.judged.dtype)[:, None].expand_as(prediction.judged)
             parts["judged"] = Part(functional.binary_cross_entropy_with_logits(prediction.judged, signal), 1.0)
         if prediction.alignment is not None:
