@@ -55,9 +55,8 @@ def run_tool(main: Callable[[Sequence[str]], None]) -> NoReturn:
     def guarded(arguments: Sequence[str]) -> None:
         guard_streams()
         _take_hooks(debug)
-        os.environ["MPLBACKEND"] = (
-            "agg"  # all that is drawn; matplotlib cannot be loaded with one that it does not know
-        )
+        # All that is drawn; with one that it does not know, matplotlib cannot be loaded.
+        os.environ["MPLBACKEND"] = "agg"
         main(arguments)
 
     code = exit_code_of(guarded, arguments, debug, signals)

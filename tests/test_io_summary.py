@@ -177,3 +177,12 @@ def test_help_loads_nothing_slow(tool):
     assert "usage" in done.stdout
     assert "argparse" in done.stderr
     assert not {"torch", "numpy", "h5py"} & {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+
+
+def test_what_is_told_in_several_lines_is_shown_in_several(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("event,x,y,t,tot [ns]\n0,1,2,3,4\n")
+    inspect_data.main([str(path)])
+    told = capsys.readouterr().out
+    assert "tot [ns]" in told
+    assert "\\n" not in told

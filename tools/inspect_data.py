@@ -52,13 +52,20 @@ def _show(summary: dict[str, Any]) -> None:
 
     table = Table(title=summary.pop("file"), title_justify="left", show_header=False)
     for name, value in summary.items():
-        table.add_row(name.replace("_", " "), _text(value))
+        first, *others = _lines(value) or ["none"]
+        table.add_row(name.replace("_", " "), first)
+        for line in others:
+            table.add_row("", line)
     console.print(table)
 
 
-def _text(value: Any) -> str:
+def _lines(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return "\n".join(f"{name}: {json.dumps(v) if isinstance(v, dict) else _text(v)}" for name, v in value.items())
+        return [f"{name}: {json.dumps(v) if isinstance(v, dict) else _text(v)}" for name, v in value.items()]
+    return [_text(value)]
+
+
+def _text(value: Any) -> str:
     if isinstance(value, list):
         shown = value if len(value) < 12 else [*value[:2], f"... {len(value) - 3} more ...", value[-1]]
         return ", ".join(f"[{_text(item)}]" if isinstance(item, list) else str(item) for item in shown) or "none"
