@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from pointae.errors import ComponentError, PointaeError, StorageError, UsageError
+from pointae.errors import ComponentError, Note, PointaeError, StorageError, UsageError
 from pointae.optional import listen
 from pointae.streams import flush_streams, guard_streams
-from pointae.terminal import Terminated, errors, warn
+from pointae.terminal import Terminated, errors, note, warn
 
 MEMORY_WORDS = ("bad_alloc", "can't allocate memory", "not enough memory", "out of memory", "DefaultCPUAllocator")
 """What a library's own kind of error says when the memory is used up."""
@@ -200,7 +200,7 @@ def _take_hooks(debug: bool) -> None:
     if not debug:
         for kind in SILENT:
             warnings.simplefilter("ignore", kind, append=False)
-    warnings.showwarning = lambda message, *_, **__: warn(message)
+    warnings.showwarning = lambda message, kind, *_, **__: (note if issubclass(kind, Note) else warn)(message)
     logging.basicConfig(handlers=[_Lines(logging.WARNING)])
     threading.excepthook = lambda told: _of_thread(told.exc_value, debug)
     sys.unraisablehook = lambda told: _unraised(told.exc_value, debug)

@@ -74,6 +74,10 @@ class ComponentError(PointaeError):
     exit_code = 7
 
 
+class Note(UserWarning):
+    """What a user may want to know, told as a warning is; nothing is wrong."""
+
+
 def worst(codes: Iterable[int]) -> int:
     """The exit code of work over several things: the largest of theirs, but 1, the unexpected, before all others."""
     found = set(codes)

@@ -39,18 +39,18 @@ def told_by(path: Path, **options: object) -> tuple[HitBatch, list[str]]:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("semicolon.csv", "semicolons between columns, decimal commas"),
-        ("tab.csv", "tabs between columns"),
-        ("cr_only.csv", "lines that end with CR"),
-        ("spaces.csv", "spaces around cells"),
-        ("plain.csv.gz", "compressed"),
-        ("savetxt.csv", "the header behind '#'"),
+        ("semicolon.csv", "a table with semicolons between columns, decimal commas"),
+        ("tab.csv", "a table with tabs between columns"),
+        ("cr_only.csv", "a table with lines that end with CR"),
+        ("spaces.csv", "a table with spaces around cells"),
+        ("plain.csv.gz", "a compressed table"),
+        ("savetxt.csv", "a table with the header behind '#'"),
     ],
 )
 def test_the_cases_read_as_the_plain_table_does(name, told):
     wanted = read_hits(PLAIN, features=["tot"])
     hits, said = told_by(CASES / name, features=["tot"])
-    assert said == [f"{CASES / name}: found and read: {told}"]
+    assert said == [f"{CASES / name}: read as {told}"]
     for field in ("coords", "signal", "features", "event_id", "hit_id"):
         assert getattr(hits, field).tolist() == getattr(wanted, field).tolist(), field
 
@@ -97,7 +97,7 @@ def test_packed_tables(tmp_path, ending, pack):
     (tmp_path / f"a{ending}").write_bytes(pack(TABLE.encode("utf-16")))
     hits, said = told_by(tmp_path / f"a{ending}")
     assert (hits.num_hits, len(said)) == (3, 1)
-    assert "compressed, UTF-16" in said[0]
+    assert "read as a compressed table with text in UTF-16" in said[0]
 
 
 def test_zstandard_by_pyarrow(tmp_path):

@@ -66,7 +66,7 @@ def recorded(tmp_path_factory):
 
 def test_a_table_is_read_by_the_runs_names_in_every_tool(named, tmp_path, capsys):
     table, own = f"{CASES}/named.csv", read_hits(f"{CASES}/named.csv", columns=COLUMNS)
-    told = "was trained: columns event=event_id x=col y=row t=toa"
+    told = "was trained: columns event=event_id,x=col,y=row,t=toa"
 
     tool("denoise", named, table, "-o", tmp_path / "clean.h5")
     assert told in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_names_on_the_command_line_add_to_those_of_the_run(named, tmp_path, caps
     table.write_text("event_id,col,row,tof\n0,1,2,3\n")
     tool("inspect_data", table, "--run", named, "--json", "--columns", "t=tof")
     assert json.loads(capsys.readouterr().out)[0]["ranges"] == {"x": [1, 1], "y": [2, 2], "t": [3, 3]}
-    tool("inspect_data", table, "--json", "--columns", "event=event_id", "x=col", "--columns", "y=row", "t=tof")
+    tool("inspect_data", table, "--json", "--columns", "event=event_id,x=col", "--columns", "y=row,t=tof")
     shown = capsys.readouterr()
     assert json.loads(shown.out)[0]["hits"] == 1
     assert shown.err == ""

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
-    from pointae.io import read_attributes, read_blocks
+    from pointae.io import read_attributes, read_blocks, users_columns
 
     attributes = read_attributes(file, **reading)
 
@@ -44,7 +44,8 @@ def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
         for hits in read_blocks(file, 1000, **{**reading, "carry": False}):
             summary.add(hits)
             advance(hits.batch_size, "")
-    return {**summary.as_dict(), "grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
+    told = {**summary.as_dict(), "your_columns": users_columns(file, **reading)}
+    return {**told, "grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "read_attributes",
     "read_blocks",
     "read_hits",
+    "users_columns",
     "write_hits",
 ]
 
@@ -166,6 +167,18 @@ def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:
     chosen, path, settings = _look(path, options)
     with reading(path, chosen.title):
         return chosen.code.attributes(path, _assembler(settings))
+
+
+def users_columns(path: str | Path, **options: Any) -> list[str]:
+    """Names of the columns of a file that are none of ours, which travel with the hits.
+
+    Args:
+        path, options: as of :func:`read_hits`.
+    """
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        find = getattr(chosen.code, "users", None)  # images, recordings and robots have no place for any
+        return find(path, _assembler(settings)) if find else []
 
 
 def write_hits(

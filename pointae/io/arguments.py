@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, get_args
 
 from pointae.argument_types import real
@@ -18,8 +21,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "metavar": "GRID",
         "help": 'grid of files that state none, by name or as JSON: {"spatial_shape": [64, 48, 500]}',
     },
-    "columns": {"help": "a table's names by ours, e.g. x=col t=tof", "metavar": "OUR=THEIRS", "nargs": "+"},
-    "features": {"help": "columns that a network is given", "metavar": "NAME", "nargs": "+"},
+    "columns": {"help": "a table's names by ours, e.g. x=col,t=tof", "metavar": "OUR=THEIRS,...", "action": "append"},
+    "features": {"help": "columns that a network is given, e.g. tot,chip", "metavar": "NAME,...", "action": "append"},
     "duplicates": {"help": "what to do with hits that share a cell", "choices": get_args(Duplicates)},
     "on_bad": {"help": "what to do with bad events", "choices": get_args(OnBad)},
     "window_ns": {"help": "event length, for continuous recordings", "type": real(), "metavar": "NS"},
@@ -42,8 +45,7 @@ def add_reading_arguments(parser: ArgumentParser, run: bool = False) -> None:
     if run:
         group.add_argument("--run", help="a run, or the name of shipped weights, to read them as it does")
     for name, told in ARGUMENTS.items():
-        action = "extend" if "nargs" in told else "store"
-        group.add_argument(f"--{name.replace('_', '-')}", action=action, **told)
+        group.add_argument(f"--{name.replace('_', '-')}", **told)
 
 
 def reading_options(arguments: Namespace, kept: ReadOptions | None = None, run: object = None) -> ReadOptions:
@@ -62,6 +64,8 @@ def reading_options(arguments: Namespace, kept: ReadOptions | None = None, run: 
         given["geometry"] = _grid(given["geometry"])
     if given["columns"] is not None:
         given["columns"] = _columns(given["columns"])
+    if given["features"] is not None:
+        given["features"] = [name for row in csv.reader(given["features"], skipinitialspace=True) for name in row]
     default = ReadOptions()
     options = (kept or default).but(given)
     taken = [
@@ -83,17 +87,17 @@ def _grid(text: str) -> DetectorGeometry:
 
 def _columns(pairs: Sequence[str]) -> dict[str, str]:
     names = {}
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
+    for pair in chain.from_iterable(re.split(r",(?=\s*\w+=)", text) for text in pairs):
+        ours, equals, theirs = pair.strip().partition("=")
         if not (ours and equals and theirs):
-            raise UsageError(f"--columns takes OUR=THEIRS, e.g. t=tof, got '{pair}'", fix="name files before it")
+            raise UsageError(f"--columns takes OUR=THEIRS, got '{pair}'", fix="e.g. --columns x=col,t=tof")
         names[ours] = theirs
     return names
 
 
 def _told(value: Any) -> str:
     if isinstance(value, dict):
-        return " ".join(f"{ours}={theirs}" for ours, theirs in value.items())
+        return ",".join(f"{ours}={theirs}" for ours, theirs in value.items())
     if isinstance(value, tuple):
-        return " ".join(value)
+        return ",".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from pointae.carried import Carried
 from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry, even_geometry
 from pointae.hits import PER_HIT, HitBatch
-from pointae.io.options import ReadOptions
+from pointae.io.options import ReadOptions, said
 from pointae.voxels import pack_keys, voxel_indices
 
 Array = NDArray[Any]
@@ -26,7 +26,7 @@ FIELD_DTYPES = {name: torch.zeros(0, dtype=dtype).numpy().dtype for name, dtype 
 MAX_BAD = 0.01
 MAX_TEXT = 1000
 """Characters of an event's name."""
-SKIP = "correct it, or leave such events out with on_bad='skip'"
+SKIP = f"correct it, or leave such events out with {said('on_bad', 'skip')}"
 
 
 @dataclass
@@ -226,7 +226,7 @@ def without_duplicates(hits: HitBatch, policy: str, first: int = 0) -> HitBatch:
         place = place_of(hits.offsets.numpy(), first)(row)
         raise DataError(
             f"cell x = {x}, y = {y}, t = {t} is used twice: hit {place}; {int(repeats.sum())} such hits in all",
-            fix="read with duplicates='keep' or 'merge'",
+            fix=f"read with {said('duplicates', 'merge')}; or keep",
         )
     return hits.select(~repeats)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from pointae.carried import USERS, Carried
-from pointae.errors import DataError
+from pointae.errors import DataError, Note
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.io.assembly import FIELD_DTYPES, Array, Assembler, Columns, grid_that_holds, whole_numbers
@@ -38,7 +38,7 @@ from pointae.io.table import (
     understood,
 )
 
-__all__ = ["Sink", "attributes", "blocks", "read"]
+__all__ = ["Sink", "attributes", "blocks", "read", "users"]
 
 PART_CHARACTERS = 1 << 20
 
@@ -72,6 +72,11 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     """The names of the columns; a table states no grid."""
     dialect = find_dialect(path, lambda names: has_hits(names, assembler.options))
     return {"format": "csv", "columns": list(dialect.header)}
+
+
+def users(path: Path, assembler: Assembler) -> list[str]:
+    """Names of the user's own columns."""
+    return _Table.of(path, assembler.options, quiet=True).header.names_of_users
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -115,13 +120,13 @@ class _Table:
     header: Header
 
     @classmethod
-    def of(cls, path: Path, options: ReadOptions) -> _Table:
+    def of(cls, path: Path, options: ReadOptions, quiet: bool = False) -> _Table:
         dialect = find_dialect(path, lambda names: has_hits(names, options))
         table = cls(path, options, dialect, understood(dialect.header, options, "the first line names the columns; "))
         if dialect.packed:
             check_unpacked(path)
-        if dialect.note:
-            warnings.warn(f"{path}: {dialect.note}", stacklevel=5)
+        if dialect.note and not quiet:
+            warnings.warn(f"{path}: {dialect.note}", Note, stacklevel=5)
         return table
 
     def parts(self, only: tuple[str, ...] | None = None) -> Iterator[_Part]:

@@ -62,8 +62,7 @@ class Dialect:
     def note(self) -> str | None:
         """What is unlike a table of comma-separated values, in words; ``None``: nothing."""
         told = {
-            "compressed": self.packed,
-            self.encoding.upper(): self.encoding != "utf-8-sig",
+            f"text in {self.encoding.upper()}": self.encoding != "utf-8-sig",
             f"{DELIMITERS[self.delimiter]} between columns": self.delimiter != ",",
             "decimal commas": self.decimal_comma,
             "the header behind '#'": self.commented,
@@ -72,7 +71,9 @@ class Dialect:
             "nothing behind the last delimiter": self.loose,
         }
         found = [words for words, holds in told.items() if holds]
-        return f"found and read: {', '.join(found)}" if found else None
+        kind = "a compressed table" if self.packed else "a table"
+        like = f" with {', '.join(found)}" if found else ""
+        return f"read as {kind}{like}" if found or self.packed else None
 
     def open(self, path: Path) -> TextIO:
         """The table's text behind the header."""

@@ -79,6 +79,12 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
         return _attributes(file)
 
 
+def users(path: Path, assembler: Assembler) -> list[str]:
+    """Names of the user's own arrays."""
+    with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
+        return _Source(file, assembler).users
+
+
 class _Source:
     """An open file whose arrays have been checked to be what their names say, within what the file holds."""
 
@@ -105,6 +111,10 @@ class _Source:
     @property
     def events(self) -> int:
         return len(self._offsets) - 1
+
+    @property
+    def users(self) -> list[str]:
+        return self._users.names
 
     def runs(self, events: int, hits: int | None) -> Iterator[tuple[int, int]]:
         """Where blocks begin and end, at least one: after so many events, or once they have so many hits."""

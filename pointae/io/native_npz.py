@@ -82,37 +82,56 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     return stored
 
 
+def users(path: Path, assembler: Assembler) -> list[str]:
+    """Names of the user's own arrays."""
+    stated = attributes(path, assembler)
+    with open_archive(path, suffix=".npy") as (archive, members):
+        return _declared(archive, members, path, stated, assembler.options)[1].names
+
+
 def _arrays(path: Path, stated: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, Array], UserArrays]:
     """The arrays of a file, none of which is read before the headers of all have been found to fit together."""
     with open_archive(path, suffix=".npy") as (archive, members):
-        check_required(members, members)
-        headers = {}
-        for name in (*REQUIRED, *OPTIONAL):
-            if name in members:
-                with archive.open(members[name]) as stream:
-                    headers[name] = _header(stream, members[name], name)
-        shapes = {name: header.shape for name, header in headers.items()}
-        check_shapes(shapes)
-        others = {}
-        for name in [name for name in members if name not in RESERVED and (options.carry or options.features)]:
-            with suppress(DataError), archive.open(members[name]) as stream:  # what is no plain array is nobody's
-                others[name] = _header(stream, members[name], name)
-        users = UserArrays(
-            {name: header.shape for name, header in others.items()},
-            {name: header.dtype for name, header in others.items()},
-            shapes["coords"][0],
-            shapes["offsets"][0] - 1,
-            stated,
-            options,
-        )
-        headers |= {name: others[name] for name in users.arrays}
-        shapes |= {name: others[name].shape for name in users.arrays}
-        bounded(bytes_needed(shapes, {name: header.dtype.itemsize for name, header in headers.items()}), path)
+        headers, users = _declared(archive, members, path, stated, options)
         found = {}
         for name in headers:
             with archive.open(members[name]) as stream:
                 found[name] = read_array(stream, _header(stream, members[name], name), name)  # type: ignore[arg-type]
     return found, users
+
+
+def _declared(
+    archive: zipfile.ZipFile,
+    members: Mapping[str, zipfile.ZipInfo],
+    path: Path,
+    stated: Mapping[str, Any],
+    options: ReadOptions,
+) -> tuple[dict[str, Header], UserArrays]:
+    """What the headers of all arrays say that are to be read, found to fit together and the file's size."""
+    check_required(members, members)
+    headers = {}
+    for name in (*REQUIRED, *OPTIONAL):
+        if name in members:
+            with archive.open(members[name]) as stream:
+                headers[name] = _header(stream, members[name], name)
+    shapes = {name: header.shape for name, header in headers.items()}
+    check_shapes(shapes)
+    others = {}
+    for name in [name for name in members if name not in RESERVED and (options.carry or options.features)]:
+        with suppress(DataError), archive.open(members[name]) as stream:  # what is no plain array is nobody's
+            others[name] = _header(stream, members[name], name)
+    users = UserArrays(
+        {name: header.shape for name, header in others.items()},
+        {name: header.dtype for name, header in others.items()},
+        shapes["coords"][0],
+        shapes["offsets"][0] - 1,
+        stated,
+        options,
+    )
+    headers |= {name: others[name] for name in users.arrays}
+    shapes |= {name: others[name].shape for name in users.arrays}
+    bounded(bytes_needed(shapes, {name: header.dtype.itemsize for name, header in headers.items()}), path)
+    return headers, users
 
 
 def _header(stream: IO[bytes], info: zipfile.ZipInfo, name: str) -> Header:

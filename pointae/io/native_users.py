@@ -73,6 +73,11 @@ class UserArrays:
         return self._options.carry
 
     @property
+    def names(self) -> list[str]:
+        """What the user calls them."""
+        return [*(name for field, name in self.layout if field == USERS), *self.per_event.values()]
+
+    @property
     def arrays(self) -> list[str]:
         """Names of the arrays to read."""
         return [*self.per_hit, *self.per_event]

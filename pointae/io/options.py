@@ -21,6 +21,11 @@ INSTEAD = {"window_ns": ("gap_ns",), "gap_ns": ("trigger", "trigger_delay_ns"), 
 """Options that an option takes the place of, where it is given and they are not."""
 
 
+def said(name: str, value: str) -> str:
+    """How an option is given a value, in a tool and in a config."""
+    return f"--{name.replace('_', '-')} {value}, in a config data.source.{name}: {value}"
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """Options of :func:`pointae.io.read_hits`.
@@ -80,7 +85,9 @@ class ReadOptions:
         if self.trigger is not None and self.gap_ns is not None:
             raise UsageError("events are built by trigger or by gap_ns, not by both", fix="leave one out")
         if self.trigger is None and self.trigger_delay_ns:
-            raise UsageError("trigger_delay_ns counts from a trigger", fix="name it: trigger='tdc1_rising'")
+            raise UsageError(
+                "trigger_delay_ns counts from a trigger", fix=f"name one: {said('trigger', 'tdc1_rising')}"
+            )
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ReadOptions:

@@ -71,6 +71,12 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     return stored
 
 
+def users(path: Path, assembler: Assembler) -> list[str]:
+    """Names of the user's own columns."""
+    options = _with_declared(assembler.options, attributes(path, assembler))
+    return understood(_opened(path).schema_arrow.names, options).names_of_users
+
+
 def _with_declared(options: ReadOptions, stated: Mapping[str, Any]) -> ReadOptions:
     """The options with the features that a file of pointae's declares."""
     declared = stated.get("feature_names", []) if stated.get("format") != "parquet" else []

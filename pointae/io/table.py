@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +35,14 @@ TIME = "event_time_ns"
 OURS = ("event", *COORDS, *FIELD_DTYPES, TIME, "event_id")
 """Names of columns that are fields of hits; all others are the user's."""
 MAX_COLUMNS = 10_000
+USUAL = {
+    "event": ("event_id", "eventid", "event_number", "evt", "ev", "event_no", "frame", "trigger"),
+    "x": ("col", "column", "ix", "xpix", "pixel_x", "x_pixel", "px"),
+    "y": ("row", "iy", "ypix", "pixel_y", "y_pixel", "py"),
+    "t": ("toa", "tof", "time", "time_bin", "tbin", "it", "toa_ns", "t_ns", "z"),
+}
+"""What other programs call our columns, the likeliest first."""
+WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,11 @@ class Header:
     def users(self) -> list[int]:
         """The user's columns, in their order."""
         return sorted(set(range(len(self.names))) - set(self.fields.values()))
+
+    @property
+    def names_of_users(self) -> list[str]:
+        """What they are called."""
+        return [self.names[place] for place in self.users]
 
     def layout(self, ids_are_events: bool) -> tuple[tuple[str, str], ...]:
         """Of all columns what they are, as :class:`~pointae.carried.Carried` wants it.
@@ -89,7 +105,10 @@ def understood(names: Sequence[str], options: ReadOptions, advice: str = "") -> 
     fields = _fields(names, options)
     if missing := _missing(fields):
         found = ", ".join(islice(names, 50))[:200] or "nothing"
-        fix = f"{advice}others are told by --columns {missing[0]}=NAME, in a config by data.source.columns"
+        pairs = named_alike(missing, [name for place, name in enumerate(names) if place not in fields.values()])
+        typed = shlex.quote(",".join(f"{ours}={theirs}" for ours, theirs in pairs.items()))
+        written = ", ".join(f"{ours}: {json.dumps(theirs, ensure_ascii=False)}" for ours, theirs in pairs.items())
+        fix = f"{advice}say which are meant: --columns {typed}, in a config data.source.columns: {{{written}}}"
         raise DataError(f"has no column {', '.join(missing)}; found {found}", fix=fix)
     taken, times = set(fields.values()), Counter(names)
     for column in taken:
@@ -112,6 +131,22 @@ def _fields(names: Sequence[str], options: ReadOptions) -> dict[str, int]:
     if "event" not in fields and "event_id" in fields:
         fields["event"] = fields.pop("event_id")
     return fields
+
+
+def named_alike(wanted: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """For each of our fields the column that is probably meant; ``NAME`` where none is like it.
+
+    Args:
+        wanted: our names.
+        names: of the table's columns that are none of ours.
+    """
+    left, found = list(names), {}
+    for ours in wanted:
+        usual = (ours, *USUAL.get(ours, ()))
+        near = [name for word in usual for name in left if WORD.findall(name.casefold())[:1] == [word]]
+        found[ours] = near[0] if near else "NAME"
+        left = [name for name in left if name != found[ours]]
+    return found
 
 
 def _missing(fields: Mapping[str, int]) -> list[str]:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pointae.io.csv_table import attributes, blocks, read
+from pointae.io.csv_table import attributes, blocks, read, users
 
-__all__ = ["attributes", "blocks", "read"]
+__all__ = ["attributes", "blocks", "read", "users"]

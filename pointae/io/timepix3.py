@@ -18,7 +18,7 @@ from pointae.errors import DataError
 from pointae.geometry import TIMEPIX3_STEP_NS, DetectorGeometry, geometry_to_dict, timepix3_geometry
 from pointae.hits import HitBatch
 from pointae.io.assembly import Array, Assembler, without_duplicates
-from pointae.io.options import ReadOptions
+from pointae.io.options import ReadOptions, said
 from pointae.io.timepix3_clock import PIXEL_CLOCK, TDC_CLOCK, Marks, global_times, settled
 from pointae.io.timepix3_words import (
     COUNTING,
@@ -128,7 +128,9 @@ def _events(words: Words, options: ReadOptions) -> tuple[HitBatch, list[str]]:
 def _on_quad(x: Array, y: Array, chips: Array) -> tuple[Array, Array]:
     """Places (N,) on a square of four chips."""
     if chips.max(initial=0) > 3:
-        raise DataError(f"chip {chips.max()} has no place in a layout of 2 x 2", fix="use chip_layout='single'")
+        raise DataError(
+            f"chip {chips.max()} has no place in a layout of 2 x 2", fix=f"read with {said('chip_layout', 'single')}"
+        )
     columns, lines, turned = (
         np.array(of_chip)[chips] for of_chip in zip(*(QUAD[chip] for chip in range(4)), strict=True)
     )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointae.errors import DataError
+from pointae.io.options import said
 
 MAGIC = b"TPX3"
 PIXEL, COUNTING, TDC, GLOBAL_TIME = 0xB, 0xA, 0x6, 0x4
@@ -103,7 +104,7 @@ def take_apart(data: bytes, skip: bool = False) -> Words:
     return Words(_words_at(data, places), np.repeat(chips, counts), places // 8, len(found), damage)
 
 
-SKIP = "the file is {}; what is whole is read with on_bad='skip'"
+SKIP = f"the file is {{}}; what is whole is read with {said('on_bad', 'skip')}"
 
 
 def _chunks(data: bytes, skip: bool) -> Iterator[tuple[int, int]]:
