@@ -24,7 +24,7 @@ test: $(VENV)/.all
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(VENV)/.all
 	$(BIN)/python -m pytest -m "slow and not gpu and not display"

@@ -327,7 +327,7 @@ def test_a_part_is_measured_shown_and_saved(tmp_path):
     ("words", "told"),
     [
         (("--only", "network"), "unknown part of the benchmark 'network' (did you mean 'networks'?"),
-        (("--threads", 0), "--threads must be above 0, got 0"),
+        (("--threads", 0), "argument --threads: must be a whole number from 1 to 1024, got '0'"),
         (("--check", "none.json"), "none.json: there is no such file"),
         (("--out", "README.md"), "README.md: File exists"),
     ],

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pointae import storage
 from pointae.config import TorchSource
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError, StorageError
@@ -340,7 +341,7 @@ def test_a_save_that_fails_is_told_and_keeps_the_checkpoint_before(tmp_path, who
 def test_a_short_write_is_no_checkpoint(tmp_path, whole, monkeypatch):
     run = stopped_run(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda handle: os.ftruncate(handle, 50) if os.fstat(handle).st_size > 5000 else None)
+        patch.setattr(storage, "sync", lambda path: os.truncate(path, 50) if path.stat().st_size > 5000 else None)
         with pytest.raises(StorageError, match="does not read back") as caught:
             resume_run(run.path)
     assert caught.value.exit_code == 5

@@ -17,7 +17,7 @@ from pointae import denoise, shipped
 from pointae.config import TorchSource
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError, UsageError
-from pointae.geometry import deepclean3d_geometry
+from pointae.geometry import deepclean3d_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 from pointae.io import read_attributes, read_hits, write_hits
@@ -311,8 +311,10 @@ def test_retention_and_threshold_exclude_each_other(tmp_path):
 
 @pytest.mark.usefixtures("folder")
 def test_a_retention_that_is_not_kept_is_told(tmp_path):
+    hits = tmp_path / "hits.h5"
+    write_hits(hits, HitBatch.empty(torch_geometry(), 1))
     with pytest.raises(UsageError, match=r"tiny: a retention of 0.5 is not between 0.9 and 0.995") as caught:
-        tool("denoise", "tiny", "x.h5", "-o", tmp_path / "y.h5", "--retention", "0.5")
+        tool("denoise", "tiny", hits, "-o", tmp_path / "y.h5", "--retention", "0.5")
     assert caught.value.exit_code == 2
 
 

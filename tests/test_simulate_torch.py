@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from pointae import draws, metrics
 from pointae.config import TorchSource
-from pointae.errors import ConfigError, DataError
+from pointae.errors import DataError
 from pointae.hits import ORIGINS, HitBatch
 from pointae.simulate import module, photons, simulate_events
 from pointae.simulate.digitise import cells_of_bits, unpack_cells
@@ -235,8 +236,8 @@ def test_mixture_of_noise_is_exact():
     assert counts[1].unique().tolist() == [50]
     assert counts[2].unique().tolist() == [51]
     assert not counts[3:].any()
-    with pytest.raises(ConfigError, match="no share above 0"):
-        simulate_events(TorchSource(noise_mode="mixture", mixture={"uniform": 0.0}), 1, torch.arange(2))
+    with pytest.raises(ValidationError, match="at least one share must be above 0"):
+        TorchSource(noise_mode="mixture", mixture={"uniform": 0.0})
 
 
 def test_uniform_cells_are_uniform():

@@ -560,14 +560,14 @@ def test_a_workbook_takes_any_titles_and_numbers(tmp_path):
     ("options", "message"),
     [
         (["--max-trials", "0"], r"command line: 'trials': .*greater than or equal to 1, got 0"),
-        (["--subset", "1.5"], r"command line: 'subset': .*less than or equal to 1, got 1.5"),
+        (["--subset", "1.5"], r"argument --subset: must be a number from 0 to 1, got '1.5'"),
         (["train.epoch=3"], r"override 'train.epoch=3': unknown key 'train.epoch'.*epochs"),
     ],
 )
 def test_a_wrong_word_of_the_command_is_told(tmp_path, options, message):
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(json.dumps({"config": os.path.abspath("configs/torch/pointnet_point.yaml"), "parameters": GRID}))
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UsageError, match=message):
         runpy.run_path("tools/sweep.py")["main"]([str(sweep), "--out", str(tmp_path / "out"), *options])
     assert not (tmp_path / "out").exists()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pointae import draws
 from pointae.config import TorchSource
-from pointae.errors import ConfigError, DataError
+from pointae.errors import DataError
 from pointae.hits import ORIGINS
 from pointae.ordering import numbered
 from pointae.simulate import module as m
@@ -77,8 +77,6 @@ def noise_counts(source: TorchSource, noise: Tensor) -> dict[str, Tensor]:
     if source.noise_mode != "mixture":
         return {source.noise_mode: noise}
     total = sum(source.mixture.values())
-    if total <= 0:
-        raise ConfigError("the mixture of noise has no share above 0")
     counts: dict[str, Tensor] = {}
     shares, before = 0.0, torch.zeros_like(noise)
     for kind, share in source.mixture.items():
