@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from pointae.config import Config
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError, ConfigError, StorageError
+from pointae.file_names import plain_name
 from pointae.record import RECORD, RunRecord
 from pointae.storage import JSON_BYTES, digest, read_bounded, read_kept, write_atomically, write_json, write_table
 from pointae.terminal import command_line
@@ -46,7 +47,7 @@ class RunDirectory:
     @classmethod
     def create(cls, parent: Path, name: str) -> RunDirectory:
         """A new directory ``parent/name`` (``name-2``, ... if taken), noted in ``parent/latest``."""
-        clean = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "run"
+        clean = plain_name(name, "run")
         if clean == LATEST:
             clean = "run-latest"
         number = 1

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pointae.csv_text import as_given, csv_writer, no_formula, to_number
 from pointae.errors import CheckpointError, ConfigError, DataError, StorageError
 from pointae.replacing import Replacement, sync
 
@@ -205,13 +206,16 @@ def read_kept(path: Path, most: int, fix: str | None = None) -> bytes:
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A CSV with a header; columns are those of all rows, in order of appearance."""
+    """A CSV with a header; columns are those of all rows, in order of appearance.
+
+    Text that a spreadsheet would take for a formula begins with ``'``, as one types it there.
+    """
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, buffer.getvalue().encode())
+    cells = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+    lines: list[str] = []
+    csv_writer(lines.append).writerows(map(no_formula, each) for each in cells)
+    # Half characters, of file names that are no UTF-8, as their escapes.
+    write_atomically(path, "".join(lines).encode("utf-8", "backslashreplace"))
 
 
 def read_table(path: Path, texts: Sequence[str] = (), needed: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -228,7 +232,7 @@ def read_table(path: Path, texts: Sequence[str] = (), needed: Sequence[str] = ()
     try:
         content = read_bounded(path, TABLE_BYTES).decode("utf-8-sig")
         lines = csv.reader(io.StringIO(content, newline=""), strict=True)
-        header = next(lines, [])
+        header = [as_given(name) for name in next(lines, [])]
         if len(set(header)) < len(header) or (header and "" in header):
             raise ValueError("its header names a column twice, or not at all")
         for name in needed if header else ():
@@ -304,16 +308,10 @@ def _row(header: list[str], cells: list[str], line: int, texts: Sequence[str]) -
     row: dict[str, Any] = {}
     for name, text in zip(header, cells, strict=True):
         try:
-            row[name] = text if name in texts else _number(text)
+            row[name] = as_given(text) if name in texts else to_number(text)
         except ValueError:
             raise ValueError(f"line {line}, column '{name[:40]}': {text[:40]!r} is not a number") from None
     return row
-
-
-def _number(text: str) -> float:
-    if not text.isascii() or "_" in text:  # Python reads both as numbers
-        raise ValueError
-    return float(text or "nan")
 
 
 def _finite(value: Any) -> Any:

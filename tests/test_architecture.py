@@ -18,6 +18,8 @@ ROWS = [
         "allocator",
         "environment",
         "replacing",
+        "file_names",
+        "csv_text",
         "storage",
         "yaml_text",
         "streams",

@@ -159,7 +159,7 @@ def test_colours_mean_truth_score_time_track_or_a_feature():
 def test_an_event_out_of_range_is_told_the_range():
     with pytest.raises(UsageError, match=r"event 3 is out of range: the events are 0\.\.2"):
         build_scene(some_hits(), 3)
-    with pytest.raises(UsageError, match="there are no events"):
+    with pytest.raises(DataError, match="there are no events"):
         build_scene(HitBatch.empty(torch_geometry()), 0)
 
 

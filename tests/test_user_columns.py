@@ -294,3 +294,13 @@ def test_joined_tables_of_scattered_events_stay_one_behind_the_other(tmp_path):
     source = FileSource(paths=[str(tmp_path / "a.csv"), str(tmp_path / "b.csv")], geometry="torch")
     write_hits(tmp_path / "c.csv", read_source_files(source, carry=True))
     assert [row[4] for row in rows_of(tmp_path / "c.csv")[1:]] == ["0", "2", "1", "10", "12", "11"]
+
+
+def test_line_breaks_of_any_kind_in_a_users_text_come_back(tmp_path):
+    given = ["a\rb", "c\nd", "e\r\nf", '"', ""]
+    content = {"event": [0] * 5, "x": [0, 1, 2, 3, 4], "y": [0] * 5, "t": [0] * 5, "note": given}
+    arrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(arrow.table(content), tmp_path / "a.parquet")
+    write_hits(tmp_path / "a.csv", read_hits(tmp_path / "a.parquet"))
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["note"] for row in csv.DictReader(file)] == given

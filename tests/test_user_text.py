@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import string
 from html.parser import HTMLParser
 
 import pytest
 from matplotlib.figure import Figure
 
 from pointae.analysis.workbook import write_workbook
+from pointae.file_names import beside
+from pointae.runs import RunDirectory
+from pointae.storage import read_table, write_table
 from visual.pages.page import fill_page, write_html
 from visual.pictures.events import save_picture
-from visual.pictures.literal import literal_text
+from visual.pictures.literal import legend_name, literal_text
 
 HOSTILE = [
     "$x_{$", "\\bad", "$a$b$", "@DATA@", "{{ data }}", "{% for %}", "</script><script>alert(1)</script>", "<b>x</b>",
@@ -116,3 +121,58 @@ def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path):
     write_workbook(tmp_path / "a.xlsx", {"x": [{text: text for text in HOSTILE}]})
     with zipfile.ZipFile(tmp_path / "a.xlsx") as book:
         assert b"<f>" not in book.read("xl/worksheets/sheet1.xml")
+
+
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''-x", "\uff1d1", "'", "a", "-_x"]
+)
+def test_a_table_marks_what_a_spreadsheet_would_calculate_and_reads_it_back(tmp_path, text):
+    write_table(tmp_path / "a.csv", [{"name": text, text: 1.0, "loss": -2.5}])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        header, cells = csv.reader(file)
+    assert all(cell[:1] not in "=+-@\t\r\n\uff1d" for cell in (header[1], cells[0]))
+    assert cells[1:] == ["1.0", "-2.5"]
+    encodable = text.encode("utf-8", "backslashreplace").decode()
+    (row,) = read_table(tmp_path / "a.csv", texts=("name",))
+    assert row == {"name": encodable, encodable: 1.0, "loss": -2.5}
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+3", "-inf", "-1e-9"])
+def test_numbers_as_text_stay_numbers(tmp_path, text):
+    write_table(tmp_path / "a.csv", [{"x": text}])
+    assert (tmp_path / "a.csv").read_text().splitlines() == ["x", text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [*HOSTILE, "CON", "nul.txt", "com1", "a:b", "--help", "..", "../x", "", " ", "é" * 200, "x" * 255, "[/]", "latest"],
+)
+def test_a_run_has_a_name_that_every_system_takes(tmp_path, text):
+    made = [RunDirectory.create(tmp_path / "runs", text).path for _ in range(2)]
+    assert len(set(made)) == 2
+    for path in made:
+        assert path.parent == tmp_path / "runs"
+        assert set(path.name) <= set(string.ascii_letters + string.digits + "._-")
+        assert path.name == path.name.strip(".-")
+        assert len(path.name) <= 110
+        assert path.name.split(".")[0].lower() not in ("con", "nul", "com1", "latest")
+
+
+def test_names_beside_long_ones_fit_and_differ(tmp_path):
+    paths = [tmp_path / ("é" * 124 + mark + ".h5") for mark in "ab"]
+    found = [beside(path, "_views") for path in paths]
+    assert len(set(found)) == 2
+    assert beside(tmp_path / "x.h5", "_views").name == "x_views"
+    for path in found:
+        path.mkdir()
+        assert path.name.endswith("_views")
+        assert len(path.name.encode()) <= 255
+
+
+def test_a_legend_shows_names_that_begin_with_an_underscore(tmp_path):
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot([1, 2], [1, 2], label=legend_name("_x"))
+    legend = axes.legend()
+    save_picture(figure, tmp_path / "a.png")
+    assert [text.get_text() for text in legend.get_texts()] == ["_x"]

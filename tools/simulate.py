@@ -32,13 +32,13 @@ def main(arguments: Sequence[str]) -> None:
 
     config = _config(options.config, options.settings)
 
-    from pointae.data.export import write_dataset
+    from pointae.data.export import manifest_path, write_dataset
 
     seed = config.seed if options.seed is None else options.seed
     with progress("simulating", options.events, "events") as advance:
         manifest = write_dataset(options.out, config.data, options.events, seed, options.view, advance)
     console.print(f"{manifest['events']:,} events, {manifest['hits']:,} hits, seed {seed}, view {options.view}")
-    console.print(f"saved: {options.out}, {options.out}.json")
+    console.print(f"saved: {options.out}, {manifest_path(options.out)}")
 
 
 def _config(name: str, settings: Sequence[str]) -> Config:

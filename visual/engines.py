@@ -57,7 +57,7 @@ def view(
     """
     if engine is not None and engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    check_event(event, len(source))
+    check_event(event, len(source), source.title)
     chosen = range(event, min(event + events, len(source)))
     if grid is not None:
         path = save or (folder or source.folder) / f"event_{event}_{grid}.png"

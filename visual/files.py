@@ -9,6 +9,7 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from pointae.errors import UsageError
+from pointae.file_names import beside
 from pointae.terminal import progress
 from visual.pages.events import write_page
 from visual.pictures.events import draw_event, save_picture
@@ -56,7 +57,7 @@ def write_pictures(
     folder = Path(source.folder if folder is None else folder)
     chosen = list(range(min(len(source), MAX_PICTURES)) if events is None else events)
     for event in chosen:
-        check_event(event, len(source))
+        check_event(event, len(source), source.title)
     scenes = [source.scene(event, look) for event in chosen]
     source.save(folder, chosen)
     paths = []
@@ -105,7 +106,7 @@ def save_view(
     chosen = events if ending == ".html" else events[:1]
     scenes = [source.scene(event, look) for event in chosen]
     written = draw(path) if draw is not None else _write(scenes, path, engine)
-    source.save(path.with_name(f"{path.stem}_hits"), chosen)
+    source.save(beside(path, "_hits"), chosen)
     return written
 
 

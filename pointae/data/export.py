@@ -18,6 +18,7 @@ from pointae.data.events import read_source_files
 from pointae.data.robots import read_robots
 from pointae.degrade import degrade
 from pointae.errors import ConfigError
+from pointae.file_names import beside
 from pointae.geometry import geometry_to_dict
 from pointae.hits import HitBatch
 from pointae.io import open_writer
@@ -88,8 +89,13 @@ def write_dataset(
     }
     if writer.report.losses:
         manifest["not_in_the_file"] = writer.report.losses
-    write_json(path.with_name(f"{path.name}.json"), manifest)
+    write_json(manifest_path(path), manifest)
     return manifest
+
+
+def manifest_path(path: Path) -> Path:
+    """The manifest of a file of simulated events."""
+    return beside(path, ".json", path.name)
 
 
 def _clean_events(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pointae.carried import texts_of
+from pointae.csv_text import csv_writer
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.io.output import WriteReport
@@ -24,7 +25,7 @@ class Sink:
 
     def __init__(self, path: Path, attributes: Mapping[str, Any]) -> None:
         self._file = open(path, "x+", encoding="utf-8", newline="")  # noqa: SIM115  # closed by close()
-        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer = csv_writer(self._file.write)
         self._places: list[NDArray[np.int64]] = []
 
     def append(self, hits: HitBatch, report: WriteReport) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pointae.storage import write_atomically
 from visual.colours import INK
-from visual.pictures.literal import literal_text
+from visual.pictures.literal import legend_name, literal_text
 from visual.scene.colouring import Key
 from visual.scene.layers import Layer, Scene, SceneAxis
 
@@ -197,7 +197,7 @@ def draw_legend(figure: Figure, layers: Sequence[Layer], key: Key = (), counts: 
 def _handle(label: str, symbol: str, colour: str, size: float, opacity: float = 1.0) -> Line2D:
     ring = symbol == "ring"
     look: dict[str, Any] = {"markerfacecolor": "none" if ring else colour, "markeredgecolor": colour}
-    handle = Line2D([], [], linestyle="", marker=_MARKERS[symbol], label=label, **look)
+    handle = Line2D([], [], linestyle="", marker=_MARKERS[symbol], label=legend_name(label), **look)
     handle.set(markersize=max(size, 5.0), markeredgewidth=1.6 if ring else 0.0, alpha=opacity)
     return handle
 

@@ -15,6 +15,14 @@ from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from pointae.printable import printable
 
+FIRST = "\u2060"
+"""An invisible letter that :func:`legend_name` begins with and :func:`literal_text` takes away."""
+
+
+def legend_name(text: str) -> str:
+    """A name as the label of a line: legends leave out labels that begin with ``_``."""
+    return FIRST + text if text.startswith("_") else text
+
 
 @contextmanager
 def literal_text(figure: Figure) -> Iterator[None]:
@@ -45,4 +53,4 @@ def _named(names: Callable[..., str], *place: Any) -> str:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(printable, text.removeprefix(FIRST).split("\n")))

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from pointae.errors import DataError
 from pointae.storage import write_table
 from visual.pictures.events import save_picture
+from visual.pictures.literal import legend_name
 from visual.plots.charts import line_look
 from visual.plots.theme import LIGHT, Theme
 from visual.plots.training import Course
@@ -51,7 +52,7 @@ def plot_courses(courses: Sequence[Course], out: str | Path, theme: Theme = LIGH
             for number, course in enumerate(courses):
                 values = [factor * value for value in course.column(column)]
                 look = {**line_look(number), "marker": "os^vDPX"[number % 7] if len(values) <= 40 else ""}
-                by_epoch.plot(course.column("epoch"), values, markersize=4.5, label=course.name, **look)
+                by_epoch.plot(course.column("epoch"), values, markersize=4.5, label=legend_name(course.name), **look)
                 by_time.plot([second / length for second in course.seconds()], values, markersize=4.5, **look)
             by_epoch.set(xlabel="epoch", ylabel=label)
             by_time.set(xlabel=f"time [{unit}]")

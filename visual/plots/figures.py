@@ -16,6 +16,7 @@ from pointae.errors import DataError
 from pointae.storage import write_table
 from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from visual.pictures.events import save_picture
+from visual.pictures.literal import legend_name
 from visual.plots.charts import PLOT_STYLE
 
 Row = Mapping[str, Any]
@@ -78,7 +79,9 @@ def plot_range(rows: Sequence[Row], out: str | Path, title: str = "") -> Path:
             Line2D([], [], color=INK, marker="o", linestyle=line, label=f"at {text} signal kept", **_fill(line))
             for text, line in _CUTS.values()
         ]
-        names = [Line2D([], [], color=c, marker=m, markersize=4.5, label=name) for name, (c, m) in looks.items()]
+        names = [
+            Line2D([], [], color=c, marker=m, markersize=4.5, label=legend_name(name)) for name, (c, m) in looks.items()
+        ]
         figure.legend(handles=names + cuts, loc="outside lower center", ncols=min(len(names + cuts), 7))
     save_picture(figure, out)
     write_table(out.with_suffix(".csv"), rows)

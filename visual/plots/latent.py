@@ -18,6 +18,7 @@ from pointae.hits import HitBatch
 from pointae.robots import KINDS
 from visual.colours import BLACK, BLUE, GREEN, GREY, INK, ORANGE, PURPLE, SKY, VERMILLION
 from visual.pictures.events import save_picture
+from visual.pictures.literal import legend_name
 from visual.plots.theme import LIGHT
 from visual.scene.colouring import KIND_COLOURS
 
@@ -134,7 +135,9 @@ def _scatter(figure: Figure, axes: Any, points: NDArray, meaning: Meaning) -> No
     present = [label for label in meaning.labels if (meaning.values == label).any()]
     colours = {label: LABEL_COLOURS[meaning.labels.index(label) % len(LABEL_COLOURS)] for label in present}
     axes.scatter(*points.T, s=5, c=[colours[label] for label in meaning.values], linewidths=0)
-    handles = [Line2D([], [], linestyle="", marker="o", color=colours[label], label=label) for label in present]
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=colours[label], label=legend_name(label)) for label in present
+    ]
     # White behind it: points may lie below.
     axes.legend(handles=handles, fontsize=8, handletextpad=0.1, borderpad=0.2, frameon=True, edgecolor="none")
 

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MultipleLocator, NullFo
 from pointae.errors import DataError
 from pointae.storage import write_table
 from visual.pictures.events import save_picture
+from visual.pictures.literal import legend_name
 from visual.plots.charts import line_look
 from visual.plots.theme import LIGHT, Theme
 
@@ -51,7 +52,7 @@ def plot_quality(
             kept = [100 * row["signal_kept"] for row in own]
             left = [max(100 * (1 - row["noise_removed"]), LEAST_LEFT / 10) for row in own]
             roc.plot(left, kept, **look)
-            removed.plot(kept, left, label=name, **look)
+            removed.plot(kept, left, label=legend_name(name), **look)
             if name in calibrations:
                 rows = [row for row in calibrations[name] if row["hits"]]
                 x, y = ([100 * row[key] for row in rows] for key in ("mean_score", "signal_share"))

@@ -203,14 +203,15 @@ def build_scene(
     )  # fmt: skip
 
 
-def check_event(event: int, num_events: int) -> None:
+def check_event(event: int, num_events: int, where: str | None = None) -> None:
     """Refuse an event number outside [0, ``num_events``).
 
     Raises:
+        DataError: there are no events at all.
         UsageError: says the range.
     """
     if not num_events:
-        raise UsageError(f"event {event} cannot be shown: there are no events")
+        raise DataError("there are no events to show", where=where)
     if not 0 <= event < num_events:
         raise UsageError(f"event {event} is out of range: the events are 0..{num_events - 1}")
 

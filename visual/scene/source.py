@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pointae.file_names import beside
 from pointae.hits import HitBatch
 from pointae.io import read_hits, write_hits
 from pointae.io.options import ReadOptions
@@ -74,7 +75,7 @@ def open_events(path: str | Path, reading: ReadOptions | None = None) -> EventSo
     images = path.is_dir() and next(path.rglob("*.npy"), None) is not None
     if not images and (path.is_dir() or not path.suffix):
         return _of_run(path)
-    return EventSource(read_hits(path, **vars(reading or ReadOptions())), path.name, path.parent / f"{path.stem}_views")
+    return EventSource(read_hits(path, **vars(reading or ReadOptions())), path.name, beside(path, "_views"))
 
 
 def _of_run(path: Path) -> EventSource:

@@ -39,7 +39,7 @@ class Controller:
     """
 
     def __init__(self, source: EventSource, event: int = 0, look: Look | None = None) -> None:
-        check_event(event, len(source))
+        check_event(event, len(source), source.title)
         self.source, self.event, self.look, self.view = source, event, look or Look(), VIEWS["r"]
         self.message = ""
         self.scene: Scene = source.scene(event, self.look)
