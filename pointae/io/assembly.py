@@ -15,7 +15,8 @@ from pointae.carried import Carried
 from pointae.errors import DataError
 from pointae.geometry import DetectorGeometry, even_geometry
 from pointae.hits import PER_HIT, HitBatch
-from pointae.io.options import ReadOptions, said
+from pointae.io.advice import advice_on, said
+from pointae.io.options import ReadOptions
 from pointae.voxels import pack_keys, voxel_indices
 
 Array = NDArray[Any]
@@ -253,7 +254,8 @@ def whole_numbers(
     if values.dtype == wanted:
         return values
     if values.dtype.kind not in "iu":
-        raise DataError(f"{name} must be whole numbers of an integer type, got {_told(values.dtype)}")
+        told = f"{name} must be whole numbers of an integer type, got {_told(values.dtype)}"
+        raise DataError(told, fix=advice_on(name, "of an integer type, e.g. int32"))
     if np.can_cast(values.dtype, wanted):
         return values.astype(wanted)
     limits = np.iinfo(wanted)
@@ -262,7 +264,8 @@ def whole_numbers(
         if instead is None:
             row = int(np.argwhere(outside)[0, 0])
             where = f"hit {place(row)}" if place else f"row {row}"
-            raise DataError(f"{name} = {values[outside][0]} does not fit {wanted}: {where}", fix=SKIP)
+            fix = f"numbers from {limits.min} to {limits.max} do; {SKIP}" if place else advice_on(name, f"of {wanted}")
+            raise DataError(f"{name} = {values[outside][0]} does not fit {wanted}: {where}", fix=fix)
         return np.where(outside, instead, values).astype(wanted)
     return values.astype(wanted)
 
@@ -281,14 +284,17 @@ def as_field(values: Array, name: str, place: Place | None = None) -> Array:
     if values.dtype.kind == "b":
         values = values.view(np.uint8)  # a file can hold other bytes than 0 and 1
     if values.dtype.kind not in "iu" or (len(values) and (values.min() < 0 or values.max() > 1)):
-        raise DataError(f"{name} must be true or false (bool, or 0 and 1), got {_told(values.dtype)}")
+        told = f"{name} must be true or false (bool, or 0 and 1), got {_told(values.dtype)}"
+        raise DataError(told, fix=advice_on(name, "bool, or 0 and 1 of an integer type"))
     return values.astype(bool)
 
 
 def real_numbers(values: Array, name: str, dtype: DTypeLike = np.float32) -> Array:
     """Values of any real type and byte order as ``dtype``; whether they are finite is checked later."""
     if values.dtype.kind not in "fiu":
-        raise DataError(f"{name} must be real numbers, got {_told(values.dtype)}")
+        raise DataError(
+            f"{name} must be real numbers, got {_told(values.dtype)}", fix=advice_on(name, "of real numbers")
+        )
     with np.errstate(over="ignore"):
         return values.astype(dtype, copy=False)
 

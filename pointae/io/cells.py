@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pointae.errors import DataError
+from pointae.io.advice import advice_on
 from pointae.io.assembly import Array
 
 TRUTH = {"true": True, "yes": True, "t": True, "y": True, "false": False, "no": False, "f": False, "n": False}
@@ -40,7 +41,7 @@ def whole(name: str, cells: Sequence[str], line: Line, instead: int | None = Non
     for row, number in enumerate(numbers):
         if number is None and instead is None:
             told = f"{name} = '{cells[row][:40]}' in line {line(row)} is not a whole number of 64 bits"
-            raise DataError(told, fix="bin numbers are whole, e.g. 12 or 12.0")
+            raise DataError(told, fix=advice_on(name, "whole, e.g. 12 or 12.0"))
     return np.array([instead if number is None else number for number in numbers], np.int64)
 
 
@@ -67,7 +68,8 @@ def _each(name: str, cells: Sequence[str], line: Line, parse: Callable[[str], An
     except ValueError:
         pass
     row = next(row for row, text in enumerate(cells) if _foreign([text]) or not _parses(parse, text))
-    raise DataError(f"{name} = '{cells[row][:40]}' in line {line(row)} is not {kind}")
+    told = f"{name} = '{cells[row][:40]}' in line {line(row)} is not {kind}"
+    raise DataError(told, fix=advice_on(name, "such in every row"))
 
 
 def _parses(parse: Callable[[str], Any], text: str) -> bool:

@@ -123,7 +123,7 @@ def find_dialect(path: Path, has_names: Callable[[Sequence[str]], bool]) -> Dial
         header=tuple(header[:ended]),
         lines=place + 1,
         delimiter=delimiter,
-        decimal_comma=delimiter == ";" and _has_decimal_commas(cells),
+        decimal_comma=delimiter != "," and _has_decimal_commas(cells),
         commented=commented,
         padded=delimiter == " " or spaced,
         cr_only=cr_only,

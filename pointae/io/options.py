@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from pointae.config import FileSource, Source
 from pointae.errors import UsageError, unknown_name
 from pointae.geometry import DetectorGeometry, find_geometry
+from pointae.io.advice import said
 
 Duplicates = Literal["keep", "merge", "error"]
 OnBad = Literal["error", "skip"]
@@ -19,11 +20,6 @@ MAX_DELAY_NS = 1e12
 """A thousand seconds."""
 INSTEAD = {"window_ns": ("gap_ns",), "gap_ns": ("trigger", "trigger_delay_ns"), "trigger": ("gap_ns",)}
 """Options that an option takes the place of, where it is given and they are not."""
-
-
-def said(name: str, value: str) -> str:
-    """How an option is given a value, in a tool and in a config."""
-    return f"--{name.replace('_', '-')} {value}, in a config data.source.{name}: {value}"
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import torch
 from pointae.errors import DataError
 from pointae.geometry import TIMEPIX3_STEP_NS, DetectorGeometry, geometry_to_dict, timepix3_geometry
 from pointae.hits import HitBatch
+from pointae.io.advice import said
 from pointae.io.assembly import Array, Assembler, without_duplicates
-from pointae.io.options import ReadOptions, said
+from pointae.io.options import ReadOptions
 from pointae.io.timepix3_clock import PIXEL_CLOCK, TDC_CLOCK, Marks, global_times, settled
 from pointae.io.timepix3_words import (
     COUNTING,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pointae.errors import DataError
-from pointae.io.options import said
+from pointae.io.advice import said
 
 MAGIC = b"TPX3"
 PIXEL, COUNTING, TDC, GLOBAL_TIME = 0xB, 0xA, 0x6, 0x4
