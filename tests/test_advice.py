@@ -94,3 +94,43 @@ def test_remedies_name_the_options_of_the_tools(tmp_path, capsys, row, options, 
     with pytest.raises(PointaeError, match=" ".join(remedy)):
         read_hits(path, **options)
     assert inspected(capsys, path, *remedy)[0]["hits"] in (199, 200)
+
+
+def test_a_table_without_a_header_is_told_so(tmp_path):
+    for text in ("0,1,2,3\n0,1,2,4\n", "0 1.5 2e3 3\n"):
+        path = tmp_path / "a.txt"
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"has no header: the first line holds numbers, 0, 1.*event,x,y,t"):
+            read_hits(path)
+
+
+@pytest.mark.parametrize(("column", "cell"), [("score", "good"), ("hit_id", "h0"), ("track", ""), ("signal", "2")])
+def test_a_column_that_is_called_as_one_of_ours(tmp_path, column, cell):
+    path = tmp_path / "a.csv"
+    path.write_text(f"event,x,y,t,{column}\n0,1,2,3,{cell}\n")
+    with pytest.raises(DataError, match=f"{column} = '{cell}' in line 2 .*give the column another name if it is yours"):
+        read_hits(path)
+    path.write_text(f"event,x,y,t,my_{column}\n0,1,2,3,{cell}\n")
+    assert read_hits(path).carried.names == [f"my_{column}"]
+
+
+def test_decimal_commas_between_tabs(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("event\tx\ty\tt\tE\n0\t1\t2,0\t3\t12,25\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hits = read_hits(path, features=["E"])
+    assert (hits.coords.tolist(), hits.features.tolist()) == ([[1, 2, 3]], [[12.25]])
+
+
+def test_event_numbers_of_64_bits_are_names_in_every_table(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    numbers = [2**63, 7, 2**64 - 1]
+    one = arrow.array([1, 1, 1])
+    parquet.write_table(
+        arrow.table({"event": arrow.array(numbers, arrow.uint64()), "x": one, "y": one, "t": one}),
+        tmp_path / "a.parquet",
+    )
+    (tmp_path / "a.csv").write_text("event,x,y,t\n" + "".join(f"{number},1,1,1\n" for number in numbers))
+    for name in ("a.parquet", "a.csv"):
+        assert read_hits(tmp_path / name).event_id == tuple(map(str, numbers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import numpy as np
 from pointae.errors import DataError
 from pointae.io.advice import advice_on
 from pointae.io.assembly import Array
+from pointae.io.table import NUMBER
 
 TRUTH = {"true": True, "yes": True, "t": True, "y": True, "false": False, "no": False, "f": False, "n": False}
 """Words for a field of truth; numbers equal to 0 or 1 are as good."""
-NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 EXACT_DIGITS = 15
 """Decimals of so many digits are told apart by float64."""
 Line = Callable[[int], int]

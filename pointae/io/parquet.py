@@ -194,7 +194,11 @@ def _events(labels: Any) -> tuple[Array, Array | list[str]]:
         names = whole.dictionary.to_pylist() if len(whole) else []
         numbers = np.asarray(whole.indices) if len(whole) else np.empty(0, np.int64)
     elif arrow.types.is_integer(kind):
-        names, numbers = None, whole_numbers(labels.cast(kind).to_numpy(), "event", np.int64)
+        numbers = labels.cast(kind).to_numpy()
+        if len(numbers) and numbers.max() >= 1 << 63:  # a number in no format of ours, so a name
+            labels = labels.cast(kind).cast("string").dictionary_encode()
+            return _events(labels)
+        names, numbers = None, whole_numbers(numbers, "event", np.int64)
     else:
         raise DataError(f"event must be whole numbers or strings, got {kind}")
     called, first, codes = np.unique(numbers, return_index=True, return_inverse=True)

@@ -43,6 +43,7 @@ USUAL = {
 }
 """What other programs call our columns, the likeliest first."""
 WORD = re.compile(r"\w+")
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ def understood(names: Sequence[str], options: ReadOptions, advice: str = "") -> 
         raise DataError(f"has {len(names):,} columns", fix=f"at most {MAX_COLUMNS:,} are read: leave others out")
     fields = _fields(names, options)
     if missing := _missing(fields):
+        if names and all(NUMBER.fullmatch(name) for name in names):
+            told = f"has no header: the first line holds numbers, {', '.join(islice(names, 8))[:80]}"
+            raise DataError(told, fix="write a line above that names the columns, e.g. event,x,y,t")
         found = ", ".join(islice(names, 50))[:200] or "nothing"
         pairs = named_alike(missing, [name for place, name in enumerate(names) if place not in fields.values()])
         typed = shlex.quote(",".join(f"{ours}={theirs}" for ours, theirs in pairs.items()))
