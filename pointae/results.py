@@ -11,6 +11,7 @@ from pointae.documents import first_problem
 from pointae.errors import CheckpointError, DataError
 from pointae.runs import RunDirectory
 from pointae.storage import read_json, read_table
+from pointae.terminal import command_line
 
 Row = dict[str, Any]
 
@@ -36,7 +37,7 @@ def read_metrics(run: RunDirectory) -> list[Row]:
     for number, row in enumerate(rows, start=1):
         if row["epoch"] != number:
             what = f"row {number} is of epoch {row['epoch']:g}; rows are those of epochs 1, 2, ..."
-            raise DataError(what, where=path, fix=f"python tools/train.py --resume {run.path} writes it anew")
+            raise DataError(what, where=path, fix=f"{command_line('train', '--resume', run.path)} writes it anew")
     return rows
 
 
@@ -80,4 +81,4 @@ def read_judged(run: RunDirectory) -> dict[str, Row]:
         problem = f"holds no figures: {first_problem(error)}"
     except CheckpointError as error:
         problem = error.what
-    raise DataError(problem, where=path, fix=f"make it anew: python tools/evaluate.py {run.path}")
+    raise DataError(problem, where=path, fix=f"make it anew: {command_line('evaluate', run.path)}")

@@ -60,7 +60,7 @@ def stored(tmp_path):
 
 
 def test_a_model_knows_the_features_of_its_training_events(stored):
-    config = Config(name="features", data=stored())
+    config = Config(name="features", data=stored(features=["f0", "f1"]))
     data = EventData(config.data, config.seed)
     model = build_model(config, data)
     scales = [module for module in model.modules() if isinstance(module, FeatureScale)]
@@ -71,11 +71,12 @@ def test_a_model_knows_the_features_of_its_training_events(stored):
 
 
 def test_a_network_is_given_the_features_that_are_asked_for(stored):
-    whole = EventData(stored(), 0)
+    assert EventData(stored(), 0).feature_names == ()
+    whole = EventData(stored(features=["f0", "f1"]), 0)
     assert whole.feature_names == ("f0", "f1")
     one = EventData(stored(features=["f1"]), 0)
     assert one.feature_names == ("f1",)
     assert torch.equal(one.all_events("test").hits.features[:, 0], whole.all_events("test").hits.features[:, 1])
     assert EventData(stored(features=[]), 0).all_events("test").hits.features.shape[1] == 0
-    with pytest.raises(ConfigError, match=r"data.source.features: unknown feature 'f2' .*known: f0, f1"):
+    with pytest.raises(ConfigError, match=r"a.h5: unknown feature 'f2' .*known: f0, f1"):
         EventData(stored(features=["f2"]), 0)

@@ -78,7 +78,7 @@ def test_seeds_are_taken_together_and_filters_told_once(runs, tmp_path, capsys):
 
 def test_runs_of_simulated_events_are_sent_elsewhere(tmp_path):
     run = RunDirectory.create(tmp_path, "simulated")
-    (run.path / "config.yaml").write_text("name: simulated\n")
+    run.write_config("name: simulated\n")
     (run.path / "weights" / "best.safetensors").write_bytes(b"")
     with pytest.raises(UsageError, match=r"was trained on simulated events \(torch\)"):
         judge(run.path, "--out", tmp_path / "out")
