@@ -584,7 +584,9 @@ def test_a_wrong_checkpoint_is_passed_over_for_the_one_before(stopped, capsys, c
     assert "falling back to the checkpoint before" in told
     assert told.count("\n") == 1
     stopped.checkpoint_path(1).unlink()
-    refused(lambda: load_checkpoint(stopped), "no readable checkpoint to resume from")
+    told_again = refused(lambda: load_checkpoint(stopped), "no readable checkpoint to resume from")
+    assert "epoch-0002.safetensors: " in told_again  # the one line says which and why
+    assert capsys.readouterr().err == ""
 
 
 def test_the_training_goes_on_from_it_to_the_same_bits(stopped, two_epochs):

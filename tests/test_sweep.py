@@ -1,5 +1,6 @@
 """Sweeps: every combination once, whoever trains it and whoever is killed; scores and tables as a slow truth gives."""
 
+import contextlib
 import csv
 import itertools
 import json
@@ -9,6 +10,7 @@ import os
 import re
 import runpy
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -105,6 +107,8 @@ def test_a_combination_becomes_a_config():
     )
     chosen = {"train.loss": '{"name": "focal"}', "train.learning_rate": 1e-3}
     assert config_of(settings, chosen).train.loss.name == "focal"
+    names = sweep_of({"name": ["[red]", "{", [1], "plain"]})
+    assert [config_of(names, {"name": value}).name for value in ("[red]", "{", "plain")] == ["[red]", "{", "plain"]
     one = config_of(settings, {"train.loss.terms.1.weight": 0.25})
     assert [(term.name, term.weight) for term in one.train.loss.terms] == [("bce", 1.0), ("focal", 0.25)]
     assert config_of(settings, {}, ("train.epochs=7",)).train.epochs == 7
@@ -275,6 +279,41 @@ def test_a_damaged_study_is_one_line(tmp_path, storage, name):
     (tmp_path / name).write_bytes(b"nothing that could be a study\n" * 50)
     with pytest.raises(CheckpointError, match=r"holds a study that cannot be opened: .*--out") as caught:
         study_in(tmp_path, sweep_of(storage=storage))
+    assert "\n" not in str(caught.value)
+
+
+TOO_DEEP = '{"choices": ' + "[" * 5000 + "]" * 5000 + "}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trial_user_attributes SET value_json = '7' WHERE key = 'best'",
+        """UPDATE trial_user_attributes SET value_json = '{"epoch": 1, "score": "x"}' WHERE key = 'best'""",
+        "UPDATE trial_user_attributes SET value_json = '{' WHERE key = 'best'",
+        """INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'seconds', '"long"')""",
+        "INSERT INTO trial_user_attributes (trial_id, key, value_json) VALUES (1, 'exit_code', '0')",
+        "UPDATE trial_params SET distribution_json = 'words'",
+        f"UPDATE trial_params SET distribution_json = '{TOO_DEEP}'",
+        "UPDATE trial_params SET param_value = 99",
+        "UPDATE trials SET state = 'LOST'",
+        "DELETE FROM trial_params WHERE param_name = 'model.latent.size'",
+        "DROP TABLE trial_params",
+    ],
+)
+def test_wrong_values_in_a_study_are_one_line(tmp_path, change):
+    settings = sweep_of(storage="sqlite")
+    study = study_in(tmp_path, settings)
+    claim = study.claim()
+    study.complete(claim, fake(0.5), epochs=3)
+    claim.release()
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db")) as database:
+        database.execute(change)
+        database.commit()
+    with pytest.raises(
+        CheckpointError, match=r"holds a (damaged study|study that cannot be opened): .*--out"
+    ) as caught:
+        ranking(study_in(tmp_path, settings))
     assert "\n" not in str(caught.value)
 
 

@@ -54,6 +54,9 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
 
 
 def _resume(path: str, overrides: Sequence[str], force: bool, epoch: int | None) -> None:
+    from pointae.runs import RunDirectory
+
+    path = RunDirectory.open(path).path  # a bad one is told before anything slow is loaded
     from pointae.training.session import resume_run
     from visual.plots.training import draw_training
 

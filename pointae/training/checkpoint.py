@@ -80,16 +80,21 @@ def load_checkpoint(run: RunDirectory) -> Checkpoint | None:
     Raises:
         CheckpointError: epochs were trained, and no checkpoint of them can be read.
     """
-    found = run.checkpoints()
     for path in run.other_checkpoints():
         _warn(run, f"{path}: is not named as a checkpoint is, and is passed over")
-    for epoch, path in found.items():
+    problems = []
+    for epoch, path in run.checkpoints().items():
         try:
-            return _read(path, epoch)
+            checkpoint = _read(path, epoch)
         except CheckpointError as error:
-            _warn(run, f"{error}; falling back to the checkpoint before")
-    if found or run.metrics_path.is_file():  # a row is written after its checkpoint
-        raise CheckpointError("has no readable checkpoint to resume from", where=run.path, fix="train it anew")
+            problems.append(str(error))
+            continue
+        for problem in problems:
+            _warn(run, f"{problem}; falling back to the checkpoint before")
+        return checkpoint
+    if problems or run.metrics_path.is_file():  # a row is written after its checkpoint
+        why = "; ".join(["has no readable checkpoint to resume from", *problems])
+        raise CheckpointError(why, where=run.path, fix="train it anew")
     return None
 
 

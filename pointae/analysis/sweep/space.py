@@ -81,7 +81,7 @@ def config_of(settings: SweepSettings, combination: Mapping[str, Any], overrides
         ConfigError: a key or value that the config cannot have.
     """
     words = [f"{key}={json.dumps(value)}" for key, value in settings.fixed.items()] + list(overrides)
-    words += [f"{key}={json.dumps(_meant(value))}" for key, value in combination.items()]
+    words += [f"{key}={json.dumps(_meant(settings, key, value))}" for key, value in combination.items()]
     config = load_config(settings.config, words)
     return config if settings.subset == 1 else load_config(settings.config, [*words, _subset(config, settings.subset)])
 
@@ -144,9 +144,11 @@ def _kept(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, (dict, list)) else value
 
 
-def _meant(value: Any) -> Any:
-    """What :func:`_kept` was given."""
-    return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+def _meant(settings: SweepSettings, key: str, value: Any) -> Any:
+    """The value of the sweep's file that :func:`_kept` was given."""
+    listed = settings.parameters.get(key, [])
+    choices = [] if isinstance(listed, RangeSettings) else listed
+    return next((choice for choice in choices if type(_kept(choice)) is type(value) and _kept(choice) == value), value)
 
 
 def _rounded(value: Any) -> Any:

@@ -17,12 +17,15 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pointae import draws
 from pointae.analysis.sweep.directory import SweepDirectory
 from pointae.analysis.sweep.score import Best
 from pointae.analysis.sweep.space import combinations_of, identity, suggest, untried
 from pointae.config import SweepSettings
+from pointae.config.base import Whole
+from pointae.documents import first_problem
 from pointae.errors import CheckpointError
 from pointae.optional import require
 
@@ -36,6 +39,28 @@ REPEATS = "repeats"
 """Attribute of a trial that was proposed, but is the same as another."""
 STARTUP_TRIALS = 8
 """Drawn at random before the sampler learns from them; and finished before any is pruned."""
+
+
+class _NotedBest(BaseModel):
+    """A :class:`~pointae.analysis.sweep.score.Best`."""
+
+    model_config = ConfigDict(strict=True)
+    epoch: Whole
+    score: float = Field(allow_inf_nan=False)
+    loss: float
+    f1: float
+
+
+class _Noted(BaseModel):
+    """What is noted of a trial; anything else in its place is no study of a sweep."""
+
+    model_config = ConfigDict(strict=True)
+    best: _NotedBest | None = None
+    epochs: Whole = 0
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    parameters: Whole | None = None
+    reason: str = ""
+    exit_code: int = Field(6, ge=1, le=7)
 
 
 @dataclass(frozen=True)
@@ -73,8 +98,8 @@ class SweepStudy:
         self._gate = FileLock(directory.claim_lock)
         with self._gate:
             self.study = _opened(directory, settings)
-            known = self.study.user_attrs.get("facts")
-            if known is None or not self.study.get_trials(deepcopy=False):  # nothing depends on them yet
+            trials, known = self._every(), self.study.user_attrs.get("facts")
+            if known is None or not trials:  # nothing depends on them yet
                 self.study.set_user_attr("facts", facts)
             elif not isinstance(known, dict):
                 raise CheckpointError("holds a study that is not a sweep's", where=directory.path, fix=ANOTHER)
@@ -87,8 +112,19 @@ class SweepStudy:
                 )
 
     def trials(self) -> list[Any]:
-        """All trials but repetitions and those that nobody has begun."""
-        every = self.study.get_trials(deepcopy=False)
+        """All trials but repetitions and those that nobody has begun.
+
+        Raises:
+            CheckpointError: what is kept of one cannot be read, or is not what a sweep notes.
+        """
+        every = self._every()
+        for trial in every:
+            try:
+                _Noted.model_validate(trial.user_attrs)
+            except ValidationError as error:
+                raise self._damaged(f"trial {trial.number}: {first_problem(error)}") from None
+            if trial.state == State.COMPLETE and not trial.params.keys() >= self.settings.parameters.keys():
+                raise self._damaged(f"trial {trial.number} lacks values of its parameters")
         return [trial for trial in every if REPEATS not in trial.user_attrs and trial.state != State.WAITING]
 
     def finished(self) -> list[Any]:
@@ -103,7 +139,7 @@ class SweepStudy:
     def claim(self) -> Claim | None:
         """The next trial to train: one whose process is gone, else a new one; ``None`` where none is left."""
         with self._gate:
-            for frozen in self.study.get_trials(deepcopy=False, states=(State.RUNNING,)):
+            for frozen in self._every(State.RUNNING):
                 lock = self._lock(frozen.number)
                 if lock is not None:
                     claim = self._settled(optuna.trial.Trial(self.study, frozen._trial_id), lock)
@@ -121,7 +157,7 @@ class SweepStudy:
 
     def reported(self, claim: Claim) -> set[int]:
         """Epochs of which the study knows the score."""
-        return set(self.study.get_trials(deepcopy=False)[claim.trial.number].intermediate_values)
+        return set(self._every()[claim.trial.number].intermediate_values)
 
     def complete(self, claim: Claim, best: Best, **facts: Any) -> None:
         """Tell of a trial that was trained to its end."""
@@ -164,14 +200,26 @@ class SweepStudy:
         return [other for other in self.trials() if other.number != trial.number]
 
     def _queued(self) -> list[Any]:
-        return list(self.study.get_trials(deepcopy=False, states=(State.WAITING,)))
+        return self._every(State.WAITING)
 
     def _queue_untried(self) -> None:
         """Let the next trial be one that was not tried; where there is no end of them a sampler does not repeat."""
         if combinations_of(self.settings) is not None:
-            every = self.study.get_trials(deepcopy=False)
+            every = self._every()
             tried = {identity(trial.params) for trial in every}
             self.study.enqueue_trial(untried(self.settings, tried, len(every)))
+
+    def _every(self, *states: Any) -> list[Any]:
+        """All trials, or those of some states, as Optuna keeps them."""
+        try:
+            return list(self.study.get_trials(deepcopy=False, states=states or None))
+        except StudyNotStored:
+            raise
+        except Exception as error:  # each library tells of what it cannot read in its own way
+            raise self._damaged(_first_line(error)) from error
+
+    def _damaged(self, problem: str) -> CheckpointError:
+        return CheckpointError(f"holds a damaged study: {problem}", where=self.directory.path, fix=ANOTHER)
 
     def _lock(self, number: int) -> FileLock | None:
         """The lock of a trial; ``None`` where a living process holds it."""
@@ -193,10 +241,13 @@ def _opened(directory: SweepDirectory, settings: SweepSettings) -> Any:
             storage=_storage(directory, settings), study_name="sweep", pruner=_pruner(settings), load_if_exists=True
         )
     except Exception as error:  # of sqlite, of JSON, of Optuna: each library tells a damaged file in its own way
-        first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"holds a study that cannot be opened: {first}", where=directory.path, fix=ANOTHER
+            f"holds a study that cannot be opened: {_first_line(error)}", where=directory.path, fix=ANOTHER
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _storage(directory: SweepDirectory, settings: SweepSettings) -> Any:
