@@ -22,7 +22,16 @@ from pointae.config_files import load_config
 from pointae.errors import CheckpointError, ConfigError, StorageError
 from pointae.file_names import plain_name
 from pointae.record import RECORD, RunRecord
-from pointae.storage import JSON_BYTES, digest, read_bounded, read_kept, write_atomically, write_json, write_table
+from pointae.storage import (
+    JSON_BYTES,
+    check_regular,
+    digest,
+    read_bounded,
+    read_kept,
+    write_atomically,
+    write_json,
+    write_table,
+)
 from pointae.terminal import command_line
 
 LATEST = "latest"
@@ -176,7 +185,10 @@ class RunDirectory:
 
     def log(self, line: str) -> None:
         """Append a line to ``log.txt``."""
-        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+        path = self.path / "log.txt"
+        if path.exists():
+            check_regular(path)  # a pipe would wait for its reader
+        with path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     # ---- weights -----------------------------------------------------------------------------------

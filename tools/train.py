@@ -56,11 +56,11 @@ def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> Non
 def _resume(path: str, overrides: Sequence[str], force: bool, epoch: int | None) -> None:
     from pointae.runs import RunDirectory
 
-    path = RunDirectory.open(path).path  # a bad one is told before anything slow is loaded
+    run = RunDirectory.open(path)  # a bad one is told before anything slow is loaded
     from pointae.training.session import resume_run
     from visual.plots.training import draw_training
 
-    resume_run(path, overrides, force, draw=draw_training, epoch=epoch, finish=_tell)
+    resume_run(run.path, overrides, force, draw=draw_training, epoch=epoch, finish=_tell)
 
 
 def _tell(run: RunDirectory) -> None:
