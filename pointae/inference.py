@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -16,10 +17,10 @@ from pointae.config import Config
 from pointae.errors import CheckpointError, DataError, PointaeError
 from pointae.geometry import DetectorGeometry, differences_of
 from pointae.hits import HitBatch
-from pointae.io import open_writer, output_format, read_blocks
+from pointae.io import hits_of_events, open_writer, output_format, read_blocks
 from pointae.io.options import ReadOptions
 from pointae.nn.autoencoder import Autoencoder, Prediction
-from pointae.nn.event_sizes import refuse_large_events, too_large
+from pointae.nn.event_sizes import too_large
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
 from pointae.thresholds import threshold_at
@@ -102,24 +103,12 @@ class Denoiser:
         Raises:
             CheckpointError, DataError: as of calling it.
         """
-        self.refuse_large_events(hits)
+        self.model.refuse_large_events(hits)
         for part in event_groups(self._as_trained(hits), self.config.evaluate.batch_size, HITS_AT_ONCE):
             part = part.to(self.precision.device)
             with self.precision.autocast():
                 prediction = self.model(part)
             yield part, prediction
-
-    def refuse_large_events(self, hits: HitBatch, first: int = 0) -> None:
-        """Refuse a batch with an event of more hits than the network takes.
-
-        Args:
-            hits: of B events.
-            first: number of the batch's first event, for events without an ``event_id``.
-
-        Raises:
-            DataError: with the event.
-        """
-        refuse_large_events(hits, self.model.max_hits, self.model.name, first)
 
     def reading(self, path: str | Path) -> ReadOptions:
         """How a file is read for this network, see :func:`~pointae.trained.reading_of`."""
@@ -229,6 +218,7 @@ def denoise_file(
     # Formats with types are given numbers where a table of text has nothing else; images have no place for either.
     typed = out.suffix.lower() != ".csv"
     given = replace(given, hits_per_block=BLOCK_HITS, carry=not is_image, verbatim=not typed)
+    _refuse_early(denoiser, source, given)
     read = read_blocks(source, BLOCK_EVENTS, **vars(given))
     with (
         open_writer(out, attributes, kept_only or is_image) as writer,
@@ -249,10 +239,7 @@ def denoise_file(
             if given.on_bad == "skip":
                 large = too_large(hits, denoiser.model.max_hits)
                 left_out, hits = left_out + int(large.sum()), hits.events((~large).nonzero()[:, 0])
-            try:
-                denoiser.refuse_large_events(hits, report.events)
-            except DataError as error:
-                raise error.at(source) from None
+            _refuse_large_events(denoiser, hits, report.events, source)
             done = denoiser(hits)
             if written is not None:  # one block waits at most, and what went wrong is told here
                 written.result()
@@ -266,7 +253,31 @@ def denoise_file(
         if written is not None:
             written.result()
     if left_out:
-        report.notes.append(f"{left_out:,} events of more than {denoiser.model.max_hits:,} hits were left out")
+        were = "1 event was" if left_out == 1 else f"{left_out:,} events were"
+        report.notes.append(f"{were} left out: more than {denoiser.model.max_hits:,} hits")
     if writer.report.losses:
         report.notes.append(f"{out}: {writer.report.losses}{'; it holds the kept hits' if is_image else ''}")
     return report
+
+
+def _refuse_early(denoiser: Denoiser, source: Path, given: ReadOptions) -> None:
+    """Refuse a file with an event too large before any other is denoised, where its offsets say so."""
+    most = denoiser.model.max_hits
+    if most is None or given.on_bad == "skip":
+        return
+    counts = hits_of_events(source, **vars(given))
+    if counts is None or not (counts > most).any():
+        return
+    first = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is said of the file is said when it is denoised
+        for hits in read_blocks(source, BLOCK_EVENTS, **vars(given)):  # with duplicates merged it may be small enough
+            _refuse_large_events(denoiser, hits, first, source)
+            first += hits.batch_size
+
+
+def _refuse_large_events(denoiser: Denoiser, hits: HitBatch, first: int, source: Path) -> None:
+    try:
+        denoiser.model.refuse_large_events(hits, first)
+    except DataError as error:
+        raise error.at(source) from None

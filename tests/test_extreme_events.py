@@ -22,10 +22,11 @@ from pointae.errors import DataError
 from pointae.geometry import torch_geometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser, denoise_file
-from pointae.io import read_hits, write_hits
-from pointae.nn import edgeconv
+from pointae.io import hits_of_events, read_hits, write_hits
+from pointae.nn import edgeconv, outputs
 from pointae.nn.autoencoder import Autoencoder
 from pointae.nn.batch_norm import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from pointae.nn.outputs import PointSet
 from pointae.shipped import shipped_names
 from pointae.tracking import posterior
 from pointae.training.objective import make_loss
@@ -81,7 +82,7 @@ def test_shipped_networks_score_extreme_events(name, loops):
 
 
 @pytest.mark.parametrize("name", shipped_names())
-@hypothesis_settings(max_examples=5, deadline=None)
+@hypothesis_settings(max_examples=3, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=4), st.integers(0, 999), st.booleans())
 def test_shipped_networks_score_events_of_few_hits(name, sizes, seed, in_one_place):
     hits = random_hits(sizes, seed=seed)
@@ -210,7 +211,7 @@ def test_an_event_of_too_many_hits_is_left_out_where_bad_ones_are(tmp_path):
     hits = random_hits([5, 30, 31, 2]).replace(signal=None)
     write_hits(tmp_path / "hits.h5", hits)
     report = denoise_file(limited(), tmp_path / "hits.h5", tmp_path / "clean.h5", options={"on_bad": "skip"})
-    assert report.notes == ["1 events of more than 30 hits were left out"]
+    assert report.notes == ["1 event was left out: more than 30 hits"]
     clean = read_hits(tmp_path / "clean.h5")
     assert torch.equal(clean.coords, hits.events([0, 1, 3]).coords)
     assert clean.counts.tolist() == [5, 30, 2]
@@ -221,6 +222,47 @@ def test_the_track_fit_takes_no_more_than_its_finder_and_states_its_own_limit():
     assert shipped("torch-small").model.max_hits is None
     with pytest.raises(DataError, match="event 1 has 20,001 hits, track_fit takes at most 20,000"):
         shipped("torch-base")(random_hits([3, 20_001]))
+
+
+def test_without_compiled_loops_the_track_fit_takes_fewer_and_says_what_to_install(monkeypatch):
+    denoiser = shipped("torch-base")
+    monkeypatch.setattr("pointae.nn.track_fit.loops_for", lambda *_: None)
+    monkeypatch.setattr(denoiser.model.encoder, "forward", lambda _: pytest.fail("worked"))
+    with pytest.raises(
+        DataError, match=r"event 1 has 2,001 hits, track_fit takes at most 2,000 .*pip install -e"
+    ) as error:
+        denoiser(random_hits([3, 2001]))
+    assert "20,000 hits" in str(error.value)
+    assert "--on-bad skip" in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+def test_a_large_event_at_the_end_of_a_file_is_refused_before_the_first_is_denoised(ending, monkeypatch, tmp_path):
+    hits = random_hits([5] * 2500 + [31]).replace(signal=None)  # more than a block
+    write_hits(tmp_path / f"hits.{ending}", hits)
+    denoiser = limited()
+    monkeypatch.setattr(denoiser.model.encoder, "forward", lambda _: pytest.fail("worked"))
+    with pytest.raises(DataError, match=rf"hits\.{ending}: event 2500 has 31 hits"):
+        denoise_file(denoiser, tmp_path / f"hits.{ending}", tmp_path / "clean.h5")
+    assert [file.name for file in tmp_path.iterdir()] == [f"hits.{ending}"]
+
+
+def test_an_event_that_is_small_once_its_duplicates_are_merged_is_no_large_one(tmp_path):
+    hits = event_of([[44, 77, 970]] * 40 + [[3, 1, 20]])
+    write_hits(tmp_path / "hits.h5", hits)
+    assert hits_of_events(tmp_path / "hits.h5").tolist() == [41]
+    report = denoise_file(limited(), tmp_path / "hits.h5", tmp_path / "clean.h5", options={"duplicates": "merge"})
+    assert (report.events, report.hits) == (1, 2)
+
+
+def test_points_speak_for_hits_in_bounded_memory(monkeypatch):
+    hits, points = random_hits([40, 0, 1, 17, 3], seed=2), torch.rand(5, 7, 3) * 50
+    made = PointSet(points, torch.randn(5, 7), torch.zeros(5, 7, 0), torch.tensor([16.0, 16.0, 1.0]))
+    square = ((hits.pos[:, None] - points[hits.batch]) / made.reach).square().sum(2)
+    wanted = (made.presence[hits.batch] - square / 2).amax(1)
+    for pairs in (1, 100, 1 << 22):
+        monkeypatch.setattr(outputs, "_PAIRS", pairs)
+        assert torch.allclose(made.hit_logits(hits), wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_a_training_on_files_refuses_an_event_of_too_many_hits_before_it_starts(tmp_path):

@@ -21,6 +21,8 @@ from pointae.io.options import ReadOptions
 from pointae.storage import open_regular
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pointae.geometry import DetectorGeometry
     from pointae.hits import HitBatch
     from pointae.io.output import HitWriter, WriteReport
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Format",
+    "hits_of_events",
     "look_over",
     "open_writer",
     "output_format",
@@ -167,6 +170,18 @@ def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:
     chosen, path, settings = _look(path, options)
     with reading(path, chosen.title):
         return chosen.code.attributes(path, _assembler(settings))
+
+
+def hits_of_events(path: str | Path, **options: Any) -> np.ndarray | None:
+    """(B,) hits of each event, duplicates among them, of a format that says so before it is read; else ``None``.
+
+    Args:
+        path, options: as of :func:`read_hits`.
+    """
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        count = getattr(chosen.code, "counts", None)  # .h5 and .npz keep their offsets apart
+        return count(path, _assembler(settings)) if count else None
 
 
 def users_columns(path: str | Path, **options: Any) -> list[str]:

@@ -79,6 +79,12 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
         return _attributes(file)
 
 
+def counts(path: Path, assembler: Assembler) -> Array:
+    """(B,) hits of each event."""
+    with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
+        return np.diff(_Source(file, assembler).offsets)
+
+
 def users(path: Path, assembler: Assembler) -> list[str]:
     """Names of the user's own arrays."""
     with h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES) as file:
@@ -100,7 +106,7 @@ class _Source:
         for name, array in self._arrays.items():
             check_storage(name, array)
         self._longest_text = longest_text(path) if _holds_texts(self._arrays.get("event_id")) else 1
-        self._offsets = checked_offsets(self._rows("offsets", 0, shapes["offsets"][0], np.int64), shapes["coords"][0])
+        self.offsets = checked_offsets(self._rows("offsets", 0, shapes["offsets"][0], np.int64), shapes["coords"][0])
         channels = self._arrays["features"].shape[1] if "features" in self._arrays else 0
         self._names = feature_names(attributes, channels)
         self._users = self._user_arrays(file, attributes, assembler.options)
@@ -110,7 +116,7 @@ class _Source:
 
     @property
     def events(self) -> int:
-        return len(self._offsets) - 1
+        return len(self.offsets) - 1
 
     @property
     def users(self) -> list[str]:
@@ -122,7 +128,7 @@ class _Source:
         while True:
             last = min(first + events, self.events)
             if hits is not None:
-                last = min(last, int(np.searchsorted(self._offsets, self._offsets[first] + hits)))
+                last = min(last, int(np.searchsorted(self.offsets, self.offsets[first] + hits)))
             yield first, last
             if last == self.events:
                 return
@@ -130,7 +136,7 @@ class _Source:
 
     def columns(self, first: int, last: int) -> Columns:
         """What the file has of the events ``first`` to ``last``."""
-        start, stop = int(self._offsets[first]), int(self._offsets[last])
+        start, stop = int(self.offsets[first]), int(self.offsets[last])
         numbers = self._arrays.keys() & FIELD_DTYPES.keys()
         has_features = "features" in self._arrays
         unrounded = has_features and self._users.carries and rounded_by_float32(self._arrays["features"].dtype)
@@ -141,7 +147,7 @@ class _Source:
 
         columns = Columns(
             coords=self._rows("coords", start, stop, np.int32),
-            offsets=self._offsets[first : last + 1] - start,
+            offsets=self.offsets[first : last + 1] - start,
             per_hit={
                 name: self._rows(name, start, stop, FIELD_DTYPES[name]) for name in FIELD_DTYPES if name in numbers
             },
@@ -183,7 +189,7 @@ class _Source:
 
     def _converted(self, name: str, part: Array, first: int) -> Array:
         def place(row: int) -> str:
-            return place_of(self._offsets)(first + row)
+            return place_of(self.offsets)(first + row)
 
         if name == "coords":
             return whole_numbers(part, name, np.int32, place, instead=-1 if self._skips else None)

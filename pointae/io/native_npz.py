@@ -82,6 +82,16 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     return stored
 
 
+def counts(path: Path, assembler: Assembler) -> Array:
+    """(B,) hits of each event."""
+    stated = attributes(path, assembler)
+    with open_archive(path, suffix=".npy") as (archive, members):
+        _declared(archive, members, path, stated, assembler.options)
+        info = members["offsets"]
+        with archive.open(info) as stream:
+            return np.diff(read_array(stream, _header(stream, info, "offsets"), "offsets"))  # type: ignore[arg-type]
+
+
 def users(path: Path, assembler: Assembler) -> list[str]:
     """Names of the user's own arrays."""
     stated = attributes(path, assembler)

@@ -84,12 +84,25 @@ class Autoencoder(nn.Module):
         return most
 
     def forward(self, hits: HitBatch) -> Prediction:
-        refuse_large_events(hits, self.max_hits, self.name)
+        self.refuse_large_events(hits)
         parts = parts_of_events(hits, self.encoder.hits_a_thread) if self._has_parts else 1
         if parts == 1:
             return self._predicted(hits)
         z, logits = in_parts(self._code_and_logits, hits, self.parameters(), parts)
         return Prediction(HitLogits(logits), Latent(z))
+
+    def refuse_large_events(self, hits: HitBatch, first: int = 0) -> None:
+        """Refuse a batch with an event of more hits than :attr:`max_hits`.
+
+        Args:
+            hits: of B events.
+            first: number of the batch's first event, for events without an ``event_id``.
+
+        Raises:
+            DataError: with the event.
+        """
+        remedy = getattr(self.encoder, "takes_more_with", "")
+        refuse_large_events(hits, self.max_hits, self.name, first, remedy)
 
     @property
     def _has_parts(self) -> bool:

@@ -12,6 +12,9 @@ from pointae.images import pixel_values
 from pointae.nn.track_mixture import TrackMixture
 from pointae.voxels import Triple, gather_at
 
+_PAIRS = 1 << 22
+"""Of a hit and a point, compared at once: bounds memory."""
+
 
 @dataclass(frozen=True)
 class Encoding:
@@ -81,7 +84,7 @@ class PointSet:
         """(N,) logit of each measured hit: the best of presence - distance^2 / 2 over the points."""
         best = hits.pos.new_full((hits.num_hits,), -torch.inf, dtype=self.pos.dtype)
         pos = (hits.pos / self.reach).to(self.pos.dtype)
-        for block in torch.arange(hits.num_hits, device=hits.device).split(65_536):  # bounds memory at block x K
+        for block in torch.arange(hits.num_hits, device=hits.device).split(max(1, _PAIRS // self.pos.shape[1])):
             event = hits.batch[block]
             square = (pos[block, None] - (self.pos / self.reach)[event]).square().sum(-1)
             best[block] = (self.presence[event] - square / 2).amax(1)

@@ -14,11 +14,13 @@ from pointae.errors import UsageError
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.nn.autoencoder import Autoencoder
+from pointae.nn.event_sizes import WITHOUT_LOOPS
 from pointae.nn.outputs import Encoding
 from pointae.nn.segments import Padding, pooled
 from pointae.nn.track_mixture import refuse_other_grids
 from pointae.tracking.fit import COARSE, EXACT, explained
 from pointae.tracking.hypotheses import SPREAD, from_unit, to_unit
+from pointae.tracking.loops import loops_for
 from pointae.tracking.paths import LightHits, emission, light_hits, trace
 from pointae.tracking.posterior import Posterior, posterior
 from pointae.tracking.search import fit_weights, reorder, search
@@ -75,11 +77,25 @@ class TrackFitEncoder(nn.Module):
         self.tracks, self.guesses, self.passes = settings.tracks, settings.guesses, settings.passes
         self.hit_channels = settings.channels
         self.finder = Autoencoder(settings.finder, geometry, in_features).requires_grad_(False)
-        self.max_hits = min(settings.max_hits, self.finder.max_hits or settings.max_hits)
+        self._max_hits = min(settings.max_hits, self.finder.max_hits or settings.max_hits)
         self.reader = TrackReader(self.finder.encoder.hit_channels + 1, settings.channels)
         self.norm = nn.LayerNorm(settings.channels)
         self.judge = nn.Linear(settings.channels, 1)
         self.to_code = nn.Linear(2 * settings.channels, code_size)
+
+    @property
+    def max_hits(self) -> int:
+        """Most hits of an event; fewer on a CPU without compiled loops."""
+        return min(self._max_hits, WITHOUT_LOOPS) if self.takes_more_with else self._max_hits
+
+    @property
+    def takes_more_with(self) -> str:
+        """What would let it take larger events, in words that begin a remedy; empty if nothing would."""
+        weight = self.judge.weight
+        slow = self._max_hits > WITHOUT_LOOPS and weight.device.type == "cpu" and loops_for(weight.float()) is None
+        return (
+            f"for up to {self._max_hits:,} hits pip install -e '.[fast]', whose loops are compiled; or " if slow else ""
+        )
 
     def train(self, mode: bool = True) -> TrackFitEncoder:
         """As of any module, but for the finder, which is not trained here."""

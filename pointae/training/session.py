@@ -22,7 +22,6 @@ from pointae.inference import Denoiser
 from pointae.io import write_hits
 from pointae.metrics import output_histogram
 from pointae.nn.autoencoder import Autoencoder, count_parameters
-from pointae.nn.event_sizes import refuse_large_events
 from pointae.nn.feature_scale import measure_features
 from pointae.precision import Precision, choose_precision
 from pointae.runs import RunDirectory
@@ -199,7 +198,7 @@ def _build(config: Config) -> _Parts:
     data = EventData(config.data, config.seed)
     model = build_model(config, data)
     if isinstance(data.source, StoredEvents):  # now, not in the middle of an epoch
-        refuse_large_events(data.source.hits, model.max_hits, model.name)
+        model.refuse_large_events(data.source.hits)
     return _Parts(precision, data, model, origin_of(config, data, precision))
 
 
