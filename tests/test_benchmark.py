@@ -1,6 +1,7 @@
 """The benchmark: what it times is what it says, its sums are right, and its guard bites. No times are asserted."""
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from pointae.benchmark.results import Plan, Results, Table, text
 from pointae.benchmark.suite import PARTS, save_results
 from pointae.benchmark.sweeps import FULL_GRID, SMALL_GRID, Occupied, crossing
 from pointae.config import DegradationSettings
-from pointae.errors import PointaeError, UsageError
+from pointae.errors import DataError, PointaeError, UsageError
 from pointae.geometry import deepclean3d_geometry, even_geometry, torch_geometry
 from pointae.hits import HitBatch
 from pointae.images import embed_tof, hits_of_image
@@ -260,9 +261,21 @@ def test_the_guard_bites_where_a_ratio_got_worse(tmp_path):
         check_rot(slower, baseline)
     with pytest.raises(UsageError, match="no such file"):
         check_rot(slower, tmp_path / "none.json")
-    (tmp_path / "other.json").write_text(json.dumps({"tables": [1]}))
+    (tmp_path / "other.json").write_text(json.dumps({"tables": {}}))
     with pytest.raises(UsageError, match="holds no ratio"):
         check_rot(slower, tmp_path / "other.json")
+
+
+ROWS = ["5", '[{"name": "a", "value": "x"}]', '[{"name": [], "value": 1}]', '[{"name": "a", "value": NaN}]', "[1]"]
+NONSENSE = ["", "[]", "null", "[" * 5000, '{"tables": [1]}', *(f'{{"tables": {{"ratios": {rows}}}}}' for rows in ROWS)]
+
+
+@pytest.mark.parametrize("content", NONSENSE)
+def test_a_baseline_that_is_none_is_told_before_anything_is_measured(tmp_path, content, monkeypatch):
+    monkeypatch.setattr("pointae.benchmark.suite.run_parts", lambda *_: pytest.fail("measured"))
+    (tmp_path / "benchmark.json").write_text(content)
+    with pytest.raises(DataError, match=r"benchmark.json: is no benchmark.json: .*tools/benchmark.py --out"):
+        runpy.run_path("tools/benchmark.py")["main"](["--quick", "--check", str(tmp_path / "benchmark.json")])
 
 
 def test_every_picture_is_drawn_from_its_table(tmp_path):

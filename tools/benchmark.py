@@ -22,12 +22,10 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     if options.threads < 1:
         raise UsageError(f"--threads must be above 0, got {options.threads}")
-    if options.check and not options.check.is_file():
-        raise UsageError("there is no such file", where=options.check, fix="make one: tools/benchmark.py --out FOLDER")
 
     from rich.table import Column, Table
 
-    from pointae.benchmark.ratios import check_rot
+    from pointae.benchmark.ratios import check_rot, read_baseline
     from pointae.benchmark.results import Plan
     from pointae.benchmark.suite import PARTS, header_line, noise_note, run_parts, save_results
     from pointae.precision import choose_precision
@@ -36,6 +34,8 @@ def main(arguments: Sequence[str]) -> None:
     for name in names:
         if name not in PARTS:
             raise unknown_name("part of the benchmark", name, PARTS)
+    if options.check:
+        read_baseline(options.check)  # told now where it is none, not after minutes
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)  # told now where it cannot be, not after minutes
     if remark := choose_precision(options.device, "bf16").note:

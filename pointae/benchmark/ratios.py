@@ -6,15 +6,16 @@ was stored before; a bare time cannot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pointae.benchmark.results import Key, Results, Row, Table
 from pointae.benchmark.sweeps import HITS, TIME_BINS, crossing
-from pointae.errors import PointaeError, UsageError
-from pointae.storage import read_json
+from pointae.documents import first_problem
+from pointae.errors import DataError, PointaeError, UsageError
+from pointae.storage import JSON_BYTES, parse_json, read_bounded
 
 TOLERANCE = 0.25
 """Share by which a ratio may be worse than the stored one."""
@@ -122,12 +123,10 @@ def check_rot(found: list[Ratio], baseline: Path) -> int:
         how many ratios were compared.
 
     Raises:
-        UsageError: there is no such file, or it holds none of these ratios.
+        UsageError, DataError: as :func:`read_baseline`, or it holds none of these ratios.
         PointaeError: a ratio is worse by more than the tolerance.
     """
-    if not baseline.is_file():
-        raise UsageError("there is no such file", where=baseline, fix="make one: tools/benchmark.py --out FOLDER")
-    stored = _stored(read_json(baseline))
+    stored = read_baseline(baseline)
     shared = [ratio for ratio in found if ratio.name in stored]
     if not shared:
         raise UsageError("holds no ratio that was measured now", where=baseline, fix="make it by the same parts")
@@ -138,7 +137,41 @@ def check_rot(found: list[Ratio], baseline: Path) -> int:
     return len(shared)
 
 
-def _stored(content: Any) -> dict[str, float]:
-    tables = content.get("tables") if isinstance(content, Mapping) else None
-    rows = tables.get("ratios", []) if isinstance(tables, Mapping) else []
-    return {row["name"]: row["value"] for row in rows if isinstance(row, Mapping) and {"name", "value"} <= row.keys()}
+def read_baseline(path: Path) -> dict[str, float]:
+    """The ratios that an earlier benchmark stored, by name.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: it is not what a benchmark stored.
+    """
+    if not path.is_file():
+        raise UsageError("there is no such file", where=path, fix=_MAKE)
+    try:
+        kept = _Baseline.model_validate(parse_json(read_bounded(path, JSON_BYTES)))
+    except ValidationError as error:
+        problem = first_problem(error)
+    except ValueError as error:
+        problem = str(error)
+    else:
+        return {ratio.name: ratio.value for ratio in kept.tables.ratios}
+    raise DataError(f"is no benchmark.json: {problem}"[:400], where=path, fix=_MAKE)
+
+
+_MAKE = "make one: python tools/benchmark.py --out FOLDER"
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Ratio(_Kept):
+    name: str
+    value: float = Field(allow_inf_nan=False)
+
+
+class _Tables(_Kept):
+    ratios: list[_Ratio] = []
+
+
+class _Baseline(_Kept):
+    tables: _Tables
