@@ -23,8 +23,8 @@ from pointae.nn.autoencoder import Autoencoder, Prediction
 from pointae.nn.event_sizes import too_large
 from pointae.precision import Precision, choose_precision
 from pointae.recover import recover
-from pointae.thresholds import threshold_at
-from pointae.trained import Trained, open_trained, reading_of
+from pointae.thresholds import check_threshold, threshold_at
+from pointae.trained import Trained, notes_on, open_trained, reading_of
 from pointae.weights import load_weights
 
 BLOCK_EVENTS, BLOCK_HITS = 2000, 500_000
@@ -49,6 +49,8 @@ class Denoiser:
     thresholds: Mapping[float, float]
     precision: Precision
     source: Path
+    standing: str | None = None
+    basis: str | None = None
 
     @classmethod
     def open(cls, name_or_path: str | Path, device: str = "auto") -> Denoiser:
@@ -72,8 +74,22 @@ class Denoiser:
         model = Autoencoder(config.model, geometry, len(names)).to(precision.device, precision.dtype)
         load_weights(model, trained.weights)
         return cls(
-            model.eval(), config, geometry, names, trained.threshold, trained.thresholds, precision, trained.source
-        )
+            model.eval(), config, geometry, names, trained.threshold, trained.thresholds, precision, trained.source,
+            trained.standing, trained.basis,
+        )  # fmt: skip
+
+    @property
+    def notes(self) -> list[str]:
+        """See :func:`~pointae.trained.notes_on`."""
+        return notes_on(self.source.name, self.standing, self.basis, self.threshold)
+
+    def at_threshold(self, threshold: float) -> Denoiser:
+        """The same network, keeping hits that score at least ``threshold``.
+
+        Raises:
+            UsageError: it is not in [0, 1].
+        """
+        return replace(self, threshold=check_threshold(threshold), basis=None)
 
     def at_retention(self, retention: float) -> Denoiser:
         """The same network, cutting where ``retention`` of the signal was kept on validation events.
@@ -181,7 +197,7 @@ class FileReport:
 
     Args:
         events, hits, kept: counts.
-        notes: what a user should know: other bin widths, what the format could not hold.
+        notes: what a user should know: a training that did not end, other bin widths, what the format could not hold.
     """
 
     events: int = 0
@@ -211,7 +227,7 @@ def denoise_file(
         options: for the reader: all of them, or by keyword those that differ from the run's, e.g. ``window_ns``.
         advance: told of events done.
     """
-    report = FileReport()
+    report = FileReport(notes=denoiser.notes)
     is_image = not output_format(out).holds_decisions
     attributes = {"run": denoiser.source.name, "threshold": denoiser.threshold}
     given = options if isinstance(options, ReadOptions) else denoiser.reading(source).but(options or {})

@@ -41,6 +41,27 @@ CONFIG_BYTES = 1_000_000
 """A config of a run is at most as large."""
 
 
+def standing(status: str, epochs: int) -> str | None:
+    """What to know of a run whose training did not end as it should; ``None`` where it did.
+
+    Args:
+        status: of :attr:`RunDirectory.status`.
+        epochs: that ended.
+    """
+    why = {
+        "training": "is still going on",
+        "stopped": "was killed",
+        "interrupted": "was interrupted",
+        "diverged": "diverged",
+        "failed": "failed",
+        "pruned": "was pruned in a sweep",
+    }.get(status)
+    if why is None:
+        return None
+    when = f"after {epochs} epoch{'s'[: epochs - 1]}" if epochs else "before the first epoch ended"
+    return f"its training {why} {when}"
+
+
 class RunDirectory:
     """A run on disk: training writes through it, everything else reads through it.
 
@@ -268,6 +289,11 @@ class RunDirectory:
             return "stopped"
         lock.release()
         return "stopped"
+
+    @property
+    def standing(self) -> str | None:
+        """:func:`standing` of this run."""
+        return standing(self.status, max(self.checkpoints(), default=0))
 
     def _lock(self) -> FileLock:
         return FileLock(self.path / "training.lock")

@@ -11,8 +11,9 @@ from pointae.config import Config
 from pointae.errors import CheckpointError, unknown_name
 from pointae.geometry import DetectorGeometry, deepclean3d_geometry
 from pointae.io.options import ReadOptions
-from pointae.record import RECORD
+from pointae.record import RECORD, RunRecord
 from pointae.runs import LATEST, RunDirectory
+from pointae.thresholds import weak_basis
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Trained:
         feature_names: of the hits trained on.
         threshold: hits that score at least this are kept.
         thresholds: by retention; empty for runs that are older than they are.
+        standing: what to know of a training that did not end as it should.
+        basis: why it is not known which share of signal the threshold keeps.
     """
 
     source: Path
@@ -36,10 +39,29 @@ class Trained:
     feature_names: tuple[str, ...]
     threshold: float
     thresholds: Mapping[float, float]
+    standing: str | None = None
+    basis: str | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """See :func:`notes_on`."""
+        return notes_on(self.source.name, self.standing, self.basis, self.threshold)
 
     def reading(self, path: str | Path) -> ReadOptions:
         """How a file is read for these weights, see :func:`reading_of`."""
         return reading_of(self.config, self.geometry, self.feature_names, path)
+
+
+def notes_on(name: str, standing: str | None, basis: str | None, threshold: float) -> list[str]:
+    """What to know of a run before it is put to work: how its training ended, and what its threshold rests on.
+
+    Args:
+        name: of the run.
+        standing, basis: as of :class:`Trained`.
+        threshold: in use.
+    """
+    kept = None if basis is None else f"{basis}; hits that score {threshold:.3f} or more are kept"
+    return [f"{name}: {note}" for note in (standing, kept) if note is not None]
 
 
 def reading_as(name_or_path: str | Path | None, path: str | Path) -> ReadOptions | None:
@@ -104,7 +126,17 @@ def _of_run(run: RunDirectory) -> Trained:
         tuple(record.feature_names),
         0.5 if record.threshold is None else record.threshold,
         record.thresholds,
+        run.standing,
+        None if run.config().data.source.kind == "robots" else _basis(record),
     )
+
+
+def _basis(record: RunRecord) -> str | None:
+    if record.threshold is None:
+        return "no threshold was fixed yet"
+    if record.signal_hits is None or record.retention is None:
+        return None
+    return weak_basis(record.signal_hits, record.retention)
 
 
 def open_shipped(name: str) -> Trained:

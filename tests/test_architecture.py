@@ -26,6 +26,7 @@ ROWS = [
         "console",
         "terminal",
         "entry",
+        "attempts",
         "ordering",
         "draws_compiled",
         "draws",

@@ -359,7 +359,7 @@ def test_a_trial_that_diverges_ends_itself_and_not_the_study(tmp_path, capsys):
         (NonFiniteError("the loss"), 6),
         (ConfigError("a width"), 2),
         (DataError("no events"), 3),
-        (MemoryError(), 1),
+        (MemoryError(), 5),
         (ZeroDivisionError("[/x]"), 1),
     ],
 )

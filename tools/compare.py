@@ -15,25 +15,37 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="folder for the page (default: comparison, or the run itself if one)")
     options = parser.parse_args(arguments)
 
+    from pointae.attempts import Attempts
     from pointae.runs import RunDirectory
 
-    runs = [RunDirectory.open(run) for run in options.runs]
+    with Attempts() as attempts:
+        runs = []
+        for path in options.runs:
+            with attempts.at(path):
+                runs.append(RunDirectory.open(path))
 
-    from pointae.analysis.comparison import compare_runs, grid_notes, judged_table, notes_on, ranking_table
-    from pointae.storage import write_table
-    from visual.pages.report import Told, write_report
+        from pointae.analysis.comparison import compare_runs, grid_notes, judged_table, notes_on, ranking_table
+        from pointae.storage import write_table
+        from visual.pages.report import Told, write_report
 
-    rows = compare_runs(runs)
-    notes = [*notes_on(rows), *grid_notes(runs)]
-    ranking_table(rows, brief=True).show()
-    for note in notes:
-        console.print(note)
-    ranked = [RunDirectory.open(row["path"]) for row in rows]
-    told = [Told(run, row["name"], judged_table(run)) for run, row in zip(ranked, rows, strict=True)]
-    folder = options.out or (runs[0].path if len(runs) == 1 else Path("comparison"))
-    page = write_report(told, folder, ranking_table(rows) if len(runs) > 1 else None, notes)
-    write_table(folder / "ranking.csv", rows)
-    console.print(f"saved: {page}, {folder / 'ranking.csv'}")
+        rows = compare_runs(runs, attempts.at)
+        if not rows:
+            return
+        ranked = [RunDirectory.open(row["path"]) for row in rows]
+        notes = [*notes_on(rows), *grid_notes(ranked)]
+        ranking_table(rows, brief=True).show()
+        for note in notes:
+            console.print(note)
+        told = []
+        for run, row in zip(ranked, rows, strict=True):
+            judged = None
+            with attempts.at(run.path):
+                judged = judged_table(run)
+            told.append(Told(run, row["name"], judged))
+        folder = options.out or (told[0].run.path if len(options.runs) == 1 else Path("comparison"))
+        page = write_report(told, folder, ranking_table(rows) if len(told) > 1 else None, notes, attempts.at)
+        write_table(folder / "ranking.csv", rows)
+        console.print(f"saved: {page}, {folder / 'ranking.csv'}")
 
 
 if __name__ == "__main__":

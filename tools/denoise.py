@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pointae.argument_types import real
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.retention is not None:
         denoiser = denoiser.at_retention(options.retention)
     if options.threshold is not None:
-        denoiser = replace(denoiser, threshold=options.threshold)
+        denoiser = denoiser.at_threshold(options.threshold)
     begin = time.perf_counter()
     with progress(f"denoising {Path(options.hits).name}", None, "events") as advance:
         report = denoise_file(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from pointae.entry import Parser, run_tool
-from pointae.terminal import console
+from pointae.terminal import console, warn
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,33 +29,39 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
     from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
+    from pointae.attempts import Attempts
     from pointae.io import read_hits
+    from pointae.storage import to_json
     from visual.pages.report import Told, write_report
 
+    for note in trained.notes:
+        warn(note)
     config, events = trained.config, None
     if options.hits:
         reading = reading_options(options, trained.reading(options.hits), options.run)
         events = read_hits(options.hits, **vars(reading))
-    if config.data.source.kind == "robots":
-        robots = evaluate_robots(run, events)
-        robots.save(run, config.evaluate.pictures)
-        figures, text = robots.figures, str(robots)
-    else:
-        evaluation = evaluate_run(run, events, baselines=not options.no_baselines)
-        save_evaluation(run, evaluation, config.evaluate.pictures)
-        save_stages(run, evaluation, of_config=events is None)
-        made = {f"pattern_{name}": value for name, value in evaluation.pattern.items()}
-        figures, text = {**evaluation.rows[0].figures, **made}, ""
-    judged = judged_table(run)
-    page = write_report([Told(run, run.name, judged)], run.path)
-    if options.json:
-        print(json.dumps(figures))
-        return
-    if text:
-        console.print(*text.splitlines(), sep="\n")
-    elif judged is not None:
-        judged.show()
-    console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}")
+    with Attempts() as attempts:
+        if config.data.source.kind == "robots":
+            robots = evaluate_robots(run, events)
+            robots.save(run, config.evaluate.pictures)
+            figures, text = robots.figures, str(robots)
+        else:
+            evaluation = evaluate_run(run, events, not options.no_baselines, attempts.at)
+            save_evaluation(run, evaluation, config.evaluate.pictures)
+            with attempts.at("stages"):
+                save_stages(run, evaluation, of_config=events is None)
+            made = {f"pattern_{name}": value for name, value in evaluation.pattern.items()}
+            figures, text = {**evaluation.rows[0].figures, **made}, ""
+        judged = judged_table(run)
+        page = write_report([Told(run, run.name, judged)], run.path, each=attempts.at)
+        if options.json:
+            print(to_json(figures), end="")
+            return
+        if text:
+            console.print(*text.splitlines(), sep="\n")
+        elif judged is not None:
+            judged.show()
+        console.print(f"saved: tables in {run.evaluation}, plots in {run.plots}, {page}")
 
 
 if __name__ == "__main__":

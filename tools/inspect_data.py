@@ -19,16 +19,19 @@ def main(arguments: Sequence[str]) -> None:
     add_reading_arguments(parser, run=True)
     options = parser.parse_intermixed_args(arguments)
 
+    from pointae.attempts import Attempts
+    from pointae.storage import to_json
     from pointae.trained import reading_as
 
-    told = []
-    for file in options.files:
-        reading = reading_options(options, reading_as(options.run, file), options.run)
-        told.append({"file": file, **_inspect(file, vars(reading))})
-    if options.json:
-        print(json.dumps(told, indent=2))
-    else:
-        for summary in told:
+    run, told = options.run, []
+    readings = [reading_options(options, reading_as(run, file), run) for file in options.files]
+    with Attempts() as attempts:
+        for file, reading in zip(options.files, readings, strict=True):
+            with attempts.at(file):
+                told.append({"file": file, **_inspect(file, vars(reading))})
+        if options.json:
+            print(to_json(told), end="")
+        for summary in () if options.json else told:
             _show(summary)
 
 

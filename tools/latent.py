@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--projections", nargs="+", choices=["pca", "umap"], help="default: pca, and umap if installed")
     parser.add_argument("--clusters", type=whole(high=999), metavar="K", help="coloured (default: the elbow's)")
     parser.add_argument("--neighbours-of", type=whole(), default=0, metavar="N", help="a validation event, from 0")
-    parser.add_argument("--between", type=whole(), nargs=2, default=(0, 1), metavar=("N", "M"), help="two of them")
+    parser.add_argument("--between", type=whole(), nargs=2, metavar=("N", "M"), help="two of them (default: 0 1)")
     parser.add_argument("--steps", type=whole(high=999), default=7, help="codes between, with both ends (default 7)")
     parser.add_argument("--samples", type=whole(0), default=1000, help="drawn from the prior (default 1000)")
     parser.add_argument("--events", type=whole(high=999), default=6, help="beside their reconstructions (default 6)")
@@ -54,9 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     from visual.plots.latent import draw_latent
 
     asked = {name: getattr(options, name) for name in ("clusters", "neighbours_of", "steps", "samples", "events")}
-    questions = Questions(
-        tuple(dict.fromkeys(methods)), between=tuple(options.between), skip=options.skip, seed=options.seed, **asked
-    )
+    asked["between"] = options.between and tuple(options.between)
+    questions = Questions(tuple(dict.fromkeys(methods)), skip=options.skip, seed=options.seed, **asked)
     with progress("latent space", analysis_steps(questions)) as advance:
         report = analyse(Denoiser.open(run.path), questions, advance)
     folder = options.out or run.latent

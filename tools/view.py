@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pointae.argument_types import real, whole
 from pointae.entry import Parser, run_tool
-from pointae.terminal import console, errors
+from pointae.terminal import console, errors, warn
 
 EPILOG = """examples:
   python tools/view.py runs/latest                       a window, or files where there is no display
@@ -30,8 +30,9 @@ def main(arguments: Sequence[str]) -> None:
 
     reading = reading_options(options, reading_as(options.run, options.path), options.run)
     source = open_events(options.path, reading)
-    window = None if options.times is None else (options.times[0], options.times[1])
-    look = Look(options.threshold, window, options.colour, options.pixels)
+    for note in source.notes:
+        warn(f"{options.path}: {note}")
+    look = Look(options.threshold, options.times and tuple(options.times), options.colour, options.pixels)
     shown = (options.event, options.events, options.out)
     written = view(source, options.engine, *shown, errors.print, look, options.save, options.grid)
     for path in written:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pointae.attempts import Each, strictly
 from pointae.errors import UsageError
 from pointae.geometry import differences_of
 from pointae.results import read_judged, read_metrics
-from pointae.runs import RunDirectory
+from pointae.runs import RunDirectory, standing
 from pointae.terminal import TextTable, command_line
 
 Row = dict[str, Any]
@@ -56,15 +57,17 @@ _FORMATS = {"snr_db_in": ".1f", "snr_db_out": ".1f", "roc_auc": ".3f", "noise_ke
 _COUNTS = ("parameters", "epochs", "seconds", "events_per_second", "robots_per_second")
 
 
-def compare_runs(runs: Sequence[RunDirectory]) -> list[Row]:
+def compare_runs(runs: Sequence[RunDirectory], each: Each = strictly) -> list[Row]:
     """The figures of runs, the best first.
 
     Args:
         runs: finished or not, judged or not; what a run has not is left out of its row.
+        each: in what each run is read.
 
     Returns:
-        a row a run: ``name`` (of its directory; where two are alike, the path), ``network``, ``loss``, figures of its
-        evaluation under their own names, those of its best epoch as ``validation ...``, and what it took.
+        a row a run: ``name`` (of its directory; where two are alike, the path), ``status``, ``network``, ``loss``,
+        figures of its evaluation under their own names, those of its best epoch as ``validation ...``, and what it
+        took.
 
     Raises:
         UsageError: a run is named twice.
@@ -75,20 +78,20 @@ def compare_runs(runs: Sequence[RunDirectory]) -> list[Row]:
         if paths.count(path) > 1:
             raise UsageError("is named twice", where=path)
     names = [path.name for path in paths]
-    rows = [
-        {"name": name if names.count(name) == 1 else str(run.path), **_figures_of(run)}
-        for name, run in zip(names, runs, strict=True)
-    ]
+    rows = []
+    for name, run in zip(names, runs, strict=True):
+        with each(run.path):
+            rows.append({"name": name if names.count(name) == 1 else str(run.path), **_figures_of(run)})
     key = next((name for name in RANKED_BY if any(_known(row.get(name)) for row in rows)), None)
     return sorted(rows, key=lambda row: -row[key] if key and _known(row.get(key)) else math.inf)
 
 
 def notes_on(rows: Sequence[Row]) -> list[str]:
-    """What a reader of a ranking must know: runs that were not judged, or were judged on other events."""
-    notes = []
+    """What a reader of a ranking must know: trainings that did not end, runs not judged, or judged on other events."""
+    notes = [f"{row['name']}: {told}" for row in rows if (told := standing(row["status"], row["epochs"])) is not None]
     judged = [row for row in rows if any(_known(row.get(name)) for name in RANKED_BY[:2])]
     for row in rows:
-        if row not in judged:
+        if row not in judged and row["epochs"]:
             notes.append(f"{row['name']} was not judged on test events: {command_line('evaluate', row['path'])}")
     events = {tuple(row.get(name) for name in SAME_EVENTS) for row in judged}
     if len(events) > 1:
@@ -164,6 +167,7 @@ def _figures_of(run: RunDirectory) -> Row:
     judged = read_judged(run).get("network", {})
     return {
         "path": str(run.path),
+        "status": run.status,
         "network": f"{model.encoder.name}, {model.latent.name}, {model.decoder.name}",
         "loss": config.train.loss.name,
         **{name: value for name, value in judged.items() if isinstance(value, (int, float))},

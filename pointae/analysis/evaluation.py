@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pointae.analysis.judging import oracle_name
+from pointae.attempts import Each, strictly
 from pointae.classical import BASELINES
 from pointae.data.events import Batch, EventData, Split
 from pointae.errors import DataError
@@ -79,7 +80,9 @@ class Evaluation:
         return rows
 
 
-def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: bool = True) -> Evaluation:
+def evaluate_run(
+    run: RunDirectory, events: HitBatch | None = None, baselines: bool = True, each: Each = strictly
+) -> Evaluation:
     """Judge a run on its test events, or on others that carry truth.
 
     Micro metrics at the threshold that the run fixed on its validation events; the baselines are
@@ -90,6 +93,7 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
         run: a finished run.
         events: with ``signal``; ``None``: the test events of the run's config.
         baselines: judge the classical ones and the oracle as well.
+        each: in what each of these is judged.
 
     Raises:
         CheckpointError: the run has no weights or does not fit the events.
@@ -101,6 +105,7 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
     batch = data.all_events("test") if events is None and data is not None else _labelled(events)
     if note := denoiser.check_grid(batch.hits.geometry):
         warn(note)
+    _warn_of_nothing(batch.hits)
     names = config.evaluate.baselines if baselines else []
     bounded = baselines and events is None and data is not None and data.torch_origin("test") is not None
     with progress("evaluating", 1 + bounded + len(names)) as advance:
@@ -109,10 +114,12 @@ def evaluate_run(run: RunDirectory, events: HitBatch | None = None, baselines: b
         if data is not None and (bounded or names):
             validation = data.all_events("validation").hits
             if bounded:
-                rows.append(_judge_oracle(data, validation, batch.hits, config.evaluate.retention))
+                with each("oracle"):
+                    rows.append(_judge_oracle(data, validation, batch.hits, config.evaluate.retention))
                 advance(1, "oracle")
             for name in names:
-                rows.append(_judge_baseline(name, validation, batch.hits, config.evaluate.retention))
+                with each(name):
+                    rows.append(_judge_baseline(name, validation, batch.hits, config.evaluate.retention))
                 advance(1, name)
     return Evaluation(rows, _judge_pattern(denoiser, batch))
 
@@ -165,6 +172,16 @@ def ranked_events(hits: HitBatch) -> list[dict[str, Any]]:
         for rank, event in places.items()
         if rank == next(first for first, same in places.items() if same == event)  # of a few events, each once
     ]
+
+
+def _warn_of_nothing(hits: HitBatch) -> None:
+    """Figures that are shares of nothing are left out; say why."""
+    assert hits.signal is not None
+    found = int(hits.signal.sum())
+    lacking = "signal" if not found else "noise" if found == hits.num_hits else None
+    if lacking is not None:
+        told = f"no {lacking} among the {hits.num_hits:,} hits that are judged: what is a share of it is left out"
+        warn(told)
 
 
 def _labelled(events: HitBatch | None) -> Batch:

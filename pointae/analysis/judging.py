@@ -68,6 +68,8 @@ def open_denoisers(
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
     denoisers = {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
     for name, denoiser in denoisers.items():
+        for told in denoiser.notes:
+            warn(told)
         if note := None if geometry is None else denoiser.check_grid(geometry):
             warn(f"{name}: {note}")
     return denoisers

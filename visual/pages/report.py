@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from pointae.attempts import Each, strictly
 from pointae.errors import PointaeError
 from pointae.io import read_hits
 from pointae.results import TABLES, read_evaluated
@@ -47,7 +48,11 @@ class Told:
 
 
 def write_report(
-    told: Sequence[Told], folder: Path, ranking: TextTable | None = None, notes: Sequence[str] = ()
+    told: Sequence[Told],
+    folder: Path,
+    ranking: TextTable | None = None,
+    notes: Sequence[str] = (),
+    each: Each = strictly,
 ) -> Path:
     """Draw and write the report of one run, or of several with their ranking.
 
@@ -58,19 +63,23 @@ def write_report(
         folder: where ``report.html`` goes: the run's own, or one for several.
         ranking: of several runs.
         notes: what a reader must know of it, a sentence each.
+        each: in what each run's files are read; of one that fails there, the page tells the rest.
 
     Returns:
         The page.
 
     Raises:
-        DataError: a run of which no epoch has ended, or a table of which is damaged.
+        DataError: a run of which no epoch has ended, or a table of which is damaged; ``each`` may keep it.
         StorageError: a file cannot be written.
     """
-    for each in told:  # one that is damaged is told before anything is drawn
-        for name in TABLES:
-            read_evaluated(each.run, name)
+    judged = []
+    for one in told:  # one that is damaged is told before anything is drawn
+        with each(one.run.path):
+            for name in TABLES:
+                read_evaluated(one.run, name)
+            judged.append(one)
     plots, pictures = folder / "plots", []
-    drawings = _drawings(told)
+    drawings = _drawings(told, judged, each)
     with progress("drawing", len(drawings) * len(THEMES)) as advance:
         for name, (caption, draw) in drawings.items():
             for theme in THEMES:
@@ -80,36 +89,42 @@ def write_report(
                 advance(1, str(path))
             pictures.append(_figure(plots, name, caption))
     title = told[0].name if len(told) == 1 else f"{len(told)} runs"
-    scenes = [scene for each in told for scene in _events(each, len(told) > 1)]
+    scenes: list[dict[str, Any]] = []
+    for one in judged:
+        with each(one.run.path):
+            scenes += _events(one, len(told) > 1)
     parts = [_head(title), *(f'<p class="note">{escape(note)}</p>' for note in notes)]
     if ranking is not None:
         parts += ["<h2>Ranking</h2>", _table(ranking, best=True)]
     if len(told) == 1:
         parts.append(_judged(told[0], "The run"))
-    parts += ["<h2>Curves</h2>", *pictures, "<h2>Events</h2>", _viewer(scenes, told)]
-    for each in told:
-        owner = f" of {escape(each.name)}" if len(told) > 1 else ""
-        parts += [_judged(each, escape(each.name))] if owner else []
-        parts += _lineage(each, owner)
+    parts += ["<h2>Curves</h2>", *pictures, "<h2>Events</h2>", _viewer(scenes, judged)]
+    for one in told:
+        owner = f" of {escape(one.name)}" if len(told) > 1 else ""
+        parts += [_judged(one, escape(one.name))] if owner else []
+        parts += _lineage(one, owner)
     return write_html(folder / "report.html", f"pointae: {title}", f"<main>{''.join(parts)}</main>", scenes)
 
 
 # ---- pictures ------------------------------------------------------------------------------------
 
 
-def _drawings(told: Sequence[Told]) -> dict[str, tuple[str, Draw]]:
+def _drawings(told: Sequence[Told], judged: Sequence[Told], each: Each) -> dict[str, tuple[str, Draw]]:
     """By the name of each picture its caption and what draws it."""
-    courses = [replace(Course.of(each.run), name=each.name) for each in told]
+    courses = []
+    for one in told:
+        with each(one.run.path):
+            courses.append(replace(Course.of(one.run), name=one.name))
     found: dict[str, tuple[str, Draw]] = {}
-    if len(told) == 1:
+    if len(courses) == 1:
         found["training"] = ("The training, epoch by epoch.", lambda out, theme: plot_training(courses[0], out, theme))
-    else:
+    elif courses:
         found["courses"] = ("The trainings.", lambda out, theme: plot_courses(courses, out, theme))
-    points, calibrations = _curves(told)
+    points, calibrations = _curves(judged)
     if points:
         text = "Noise removed against signal kept at every threshold, and what scores are worth; test events."
         found["quality"] = (text, lambda out, theme: plot_quality(points, calibrations, out, theme))
-        rows = _bars(told)
+        rows = _bars(judged)
         text = "Noise removed by the threshold that keeps 97 % of the signal; test events."
         found["comparison"] = (text, lambda out, theme: plot_comparison(rows, out, theme))
     return found

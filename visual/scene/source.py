@@ -29,12 +29,14 @@ class EventSource:
         title: where they are from.
         folder: where pictures of them are written by default.
         stages: the same events at other stages, by the names of :data:`~visual.scene.layers.OVERLAYS`.
+        notes: what to know of the run that they are from.
     """
 
     hits: HitBatch
     title: str = ""
     folder: Path = Path("views")
     stages: Mapping[str, HitBatch] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.hits.batch_size
@@ -72,17 +74,23 @@ def open_events(path: str | Path, reading: ReadOptions | None = None) -> EventSo
     if (path / f"{EVENTS}.h5").is_file():
         stages = {name: path / f"{file}.h5" for name, file in STAGE_FILES.items()}
         return EventSource(read_hits(path / f"{EVENTS}.h5"), path.name, path, _read(stages))
-    images = path.is_dir() and next(path.rglob("*.npy"), None) is not None
-    if not images and (path.is_dir() or not path.suffix):
+    if (path.is_dir() and not _holds_images(path)) or (not path.is_dir() and not path.suffix):
         return _of_run(path)
     return EventSource(read_hits(path, **vars(reading or ReadOptions())), path.name, beside(path, "_views"))
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether it is a folder of hits, as DeepClean3D's, and no run."""
+    if (folder / "config.yaml").exists():
+        return False
+    return any(next(folder.glob(f"{place}*.{ending}"), None) for place in ("", "Data/") for ending in ("npy", "pt"))
 
 
 def _of_run(path: Path) -> EventSource:
     run = RunDirectory.open(path)
     hits = read_hits(run.predictions(EVENTS))
     stages = {name: run.predictions_path(file) for name, file in STAGE_FILES.items()}
-    return EventSource(hits, run.name, run.views, _read(stages))
+    return EventSource(hits, run.name, run.views, _read(stages), tuple(filter(None, [run.standing])))
 
 
 def _read(stages: Mapping[str, Path]) -> dict[str, HitBatch]:

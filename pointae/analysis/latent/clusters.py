@@ -49,7 +49,8 @@ def cluster(
         seed: of the starts.
         chosen: number of clusters whose labels are wanted; ``None``: that of the elbow.
     """
-    counts = [count for count in COUNTS if count < len(train)]
+    different = min(len(np.unique(train, axis=0)), len(np.unique(plane[0], axis=0)))
+    counts = [count for count in COUNTS if count < len(train) and count <= different]
     rows = []
     for count in counts:
         whole, flat = _kmeans(train, validation, count, seed), _kmeans(*plane, count, seed)
@@ -58,18 +59,20 @@ def cluster(
             "plane_inertia": flat.inertia, "plane_silhouette": silhouette(plane[1], flat.labels),
         })  # fmt: skip
     bend = elbow(counts, [row["inertia"] for row in rows])
-    own = _kmeans(train, validation, bend if chosen is None else chosen, seed)
+    # More clusters than different codes there cannot be.
+    most = len(np.unique(train, axis=0))
+    own = _kmeans(train, validation, min(bend if chosen is None else chosen, most), seed)
     return Clusters(rows, bend, len(np.unique(own.train)), own.train, own.labels, silhouette(plane[1], own.labels))
 
 
 def elbow(counts: list[int], inertias: list[float]) -> int:
     """Where a falling curve bends most: the point farthest below the line between its ends; of equal ones the first.
 
-    Both axes are scaled to their range (Satopaa et al. 2011, "Finding a kneedle in a haystack").
+    1 of no counts. Both axes are scaled to their range (Satopaa et al. 2011, "Finding a kneedle in a haystack").
     """
     x, y = np.asarray(counts, float), np.asarray(inertias, float)
     if len(x) < 3 or y[0] == y[-1]:
-        return int(counts[0])
+        return int(counts[0]) if counts else 1
     below = 1 - (x - x[0]) / (x[-1] - x[0]) - (y - y[-1]) / (y[0] - y[-1])
     return int(counts[int(below.argmax())])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from pointae.analysis.latent.codes import Codes
 from pointae.errors import DataError
 from pointae.optional import require
+from pointae.terminal import note
 
 METHODS = ("pca", "umap")
+FEWEST = {"pca": 1, "umap": 5}
+"""Training events that a method needs: with fewer UMAP cannot place what it starts from."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Projection:
     validation: NDArray[np.float64]
 
 
+def fitting(methods: Sequence[str], events: int) -> list[str]:
+    """The methods that so few training events allow, and what is left out said; PCA, if none of them do."""
+    for method in methods:
+        if events < FEWEST[method]:
+            told = f"{method} is left out: it needs at least {FEWEST[method]} training events, there are {events}"
+            note(told)
+    return [method for method in methods if events >= FEWEST[method]] or ["pca"]
+
+
 def project(method: str, train: Codes, validation: Codes, seed: int) -> Projection:
     """Fit on the training codes, and place both.
 
@@ -43,17 +56,19 @@ def project(method: str, train: Codes, validation: Codes, seed: int) -> Projecti
         DataError: too few training events.
         ComponentError: umap-learn is not installed.
     """
-    if len(train) < 3:
-        raise DataError(f"a plane needs at least 3 training events, got {len(train)}")
+    if len(train) < FEWEST[method]:
+        raise DataError(f"{method} needs at least {FEWEST[method]} training events, got {len(train)}")
     return {"pca": _pca, "umap": _umap}[method](train, validation, seed)
 
 
 def _pca(train: Codes, validation: Codes, seed: int) -> Projection:
     from sklearn.decomposition import PCA
 
-    dimensions = min(2, train.shape[1])
-    model = PCA(dimensions, svd_solver="full").fit(train)
-    shares = [*model.explained_variance_ratio_, 0.0][:2]
+    dimensions = min(2, *train.shape)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
+        warnings.simplefilter("ignore")  # of one event, or of equal codes, which have no variance
+        model = PCA(dimensions, svd_solver="full").fit(train)
+    shares = [*np.nan_to_num(model.explained_variance_ratio_).tolist(), 0.0][:2]
     names = (f"component 1 ({100 * shares[0]:.0f} % of variance)", f"component 2 ({100 * shares[1]:.0f} % of variance)")
     return Projection("pca", names, _two(model.transform(train)), _two(_placed(model, validation)))
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pointae.analysis.latent.clusters import Clusters, cluster, distances
 from pointae.analysis.latent.codes import Codes, Meaning, decode, event_names, makes_patterns, meanings, posterior_means
-from pointae.analysis.latent.projection import METHODS, Projection, project
+from pointae.analysis.latent.projection import METHODS, Projection, fitting, project
 from pointae.analysis.latent.walks import Samples, between, judged_samples, nearest, prior_codes
 from pointae.data.events import EventData, Split
 from pointae.errors import UsageError
@@ -34,10 +34,11 @@ class Questions:
     """What is asked of a latent space.
 
     Args:
-        methods: projections, of :data:`~pointae.analysis.latent.projection.METHODS`.
+        methods: projections, of :data:`~pointae.analysis.latent.projection.METHODS`; one that needs more events is
+            left out.
         clusters: how many are coloured; ``None``: as many as the elbow says.
         neighbours_of: a validation event, by its place from 0.
-        between: two validation events.
+        between: two validation events; ``None``: the first and the second, of a single one twice that.
         steps: codes from one to the other, ends included.
         samples: drawn from the prior.
         events: drawn beside their reconstructions.
@@ -48,7 +49,7 @@ class Questions:
     methods: tuple[str, ...] = METHODS
     clusters: int | None = None
     neighbours_of: int = 0
-    between: tuple[int, int] = (0, 1)
+    between: tuple[int, int] | None = None
     steps: int = 7
     samples: int = 1000
     events: int = 6
@@ -158,10 +159,11 @@ def analyse(denoiser: Denoiser, questions: Questions, advance: Advance = lambda 
     if note := denoiser.check_grid(data.geometry):
         warn(note)
     _check_events(questions, data.num_events("validation"))
+    _check_clusters(questions.clusters, data.num_events("train"))
     train, validation = (_embedded(denoiser, data, split) for split in ("train", "validation"))
     advance(1, "codes")
     projections = []
-    for method in questions.methods:
+    for method in fitting(questions.methods, len(train.codes)):
         projections.append(project(method, train.codes, validation.codes, questions.seed))
         advance(1, method)
     plane = (projections[0].train, projections[0].validation)
@@ -212,11 +214,19 @@ def save_tables(report: LatentReport, folder: Path) -> None:
 
 
 def _check_events(questions: Questions, events: int) -> None:
-    for option, event in (("neighbours-of", questions.neighbours_of), *(("between", i) for i in questions.between)):
+    for option, event in (
+        ("neighbours-of", questions.neighbours_of),
+        *(("between", i) for i in questions.between or ()),
+    ):
         if not 0 <= event < events:
             raise UsageError(f"--{option} {event} is out of range: the validation events are 0..{events - 1}")
     if not 0 <= questions.skip < events:
         raise UsageError(f"--skip {questions.skip} leaves no validation event: there are {events}")
+
+
+def _check_clusters(asked: int | None, events: int) -> None:
+    if asked is not None and asked > events:
+        raise UsageError(f"--clusters {asked} is more than there are training events: {events}")
 
 
 def _code_rows(report: LatentReport) -> list[dict[str, Any]]:
@@ -268,7 +278,7 @@ def _beside(questions: Questions, validation: Embedded, made: HitBatch) -> Sheet
 
 
 def _walk(denoiser: Denoiser, questions: Questions, validation: Embedded) -> Sheet:
-    first, last = questions.between
+    first, last = questions.between or (0, min(1, len(validation.codes) - 1))
     steps = decode(denoiser, between(validation.codes[first], validation.codes[last], questions.steps))
     ends = (_bare(validation.hits.events([place])) for place in (first, last))
     hits = HitBatch.concat([next(ends), _bare(steps), next(ends)])

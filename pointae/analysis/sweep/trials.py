@@ -12,6 +12,7 @@ from pointae.analysis.sweep.space import config_of
 from pointae.analysis.sweep.study import Claim, StudyNotStored, SweepStudy
 from pointae.config import Config, ScoreSettings, SweepSettings
 from pointae.data.events import EventData
+from pointae.entry import known_problem
 from pointae.errors import ConfigError, DataError, PointaeError, StorageError, UsageError
 from pointae.results import read_metrics
 from pointae.runs import RunDirectory
@@ -85,9 +86,9 @@ def _run(study: SweepStudy, claim: Claim, overrides: tuple[str, ...]) -> None:
     except Exception as error:
         if _is_of_all(error, study.settings, overrides):
             raise
-        code = error.exit_code if isinstance(error, PointaeError) else 1
-        reason = _in_a_line(error)
-        study.fail(claim, reason, code)
+        problem = known_problem(error)
+        reason = _in_a_line(problem or error)
+        study.fail(claim, reason, 1 if problem is None else problem.exit_code)
         console.print(f"trial {number} failed: {reason}")
     else:
         finished = _best(run, score)
