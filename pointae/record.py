@@ -98,6 +98,27 @@ class RunRecord(_Told):
     seal: Sha256 | None = None
 
 
+def standing(status: str, epochs: int) -> str | None:
+    """What to know of a run whose training did not end as it should; ``None`` where it did.
+
+    Args:
+        status: of :attr:`pointae.runs.RunDirectory.status`.
+        epochs: that ended.
+    """
+    why = {
+        "training": "is still going on",
+        "stopped": "was killed",
+        "interrupted": "was interrupted",
+        "diverged": "diverged",
+        "failed": "failed",
+        "pruned": "was pruned in a sweep",
+    }.get(status)
+    if why is None:
+        return None
+    when = f"after {epochs} epoch{'s'[: epochs - 1]}" if epochs else "before the first epoch ended"
+    return f"its training {why} {when}"
+
+
 RECORD = Document(
     "the record of a run",
     RunRecord,

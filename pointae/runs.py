@@ -21,7 +21,7 @@ from pointae.config import Config
 from pointae.config_files import load_config
 from pointae.errors import CheckpointError, ConfigError, StorageError
 from pointae.file_names import plain_name
-from pointae.record import RECORD, RunRecord
+from pointae.record import RECORD, RunRecord, standing
 from pointae.storage import (
     JSON_BYTES,
     check_regular,
@@ -39,27 +39,6 @@ HELD_FOR = 2.0
 """Seconds that a training waits for its run: others hold it for a moment, to see whether it is free."""
 CONFIG_BYTES = 1_000_000
 """A config of a run is at most as large."""
-
-
-def standing(status: str, epochs: int) -> str | None:
-    """What to know of a run whose training did not end as it should; ``None`` where it did.
-
-    Args:
-        status: of :attr:`RunDirectory.status`.
-        epochs: that ended.
-    """
-    why = {
-        "training": "is still going on",
-        "stopped": "was killed",
-        "interrupted": "was interrupted",
-        "diverged": "diverged",
-        "failed": "failed",
-        "pruned": "was pruned in a sweep",
-    }.get(status)
-    if why is None:
-        return None
-    when = f"after {epochs} epoch{'s'[: epochs - 1]}" if epochs else "before the first epoch ended"
-    return f"its training {why} {when}"
 
 
 class RunDirectory:

@@ -325,7 +325,7 @@ def test_runs_are_ranked_and_told_on_one_page(judged, tmp_path, capsys):
     assert note in told
     text = page.read_text(encoding="utf-8")
     assert note in text
-    rows = read_table(tmp_path / "both" / "ranking.csv", texts=("name", "path", "network", "loss"))
+    rows = read_table(tmp_path / "both" / "ranking.csv", texts=("name", "path", "status", "network", "loss"))
     assert [row["name"] for row in rows] == ["first", "second"]
     table = read_evaluated(first, "table")[0]
     assert rows[0]["noise_removed_at_97"] == pytest.approx(table["noise_removed_at_97"])

@@ -20,17 +20,16 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
 
     from pointae.attempts import Attempts
-    from pointae.storage import to_json
     from pointae.trained import reading_as
 
     run, told = options.run, []
-    readings = [reading_options(options, reading_as(run, file), run) for file in options.files]
+    readings = {file: reading_options(options, reading_as(run, file), run) for file in options.files}
     with Attempts() as attempts:
-        for file, reading in zip(options.files, readings, strict=True):
+        for file, reading in readings.items():
             with attempts.at(file):
                 told.append({"file": file, **_inspect(file, vars(reading))})
         if options.json:
-            print(to_json(told), end="")
+            print(json.dumps(told, indent=2))
         for summary in () if options.json else told:
             _show(summary)
 
@@ -38,8 +37,7 @@ def main(arguments: Sequence[str]) -> None:
 def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
     from pointae.io import read_attributes, read_blocks, users_columns
 
-    attributes = read_attributes(file, **reading)
-
+    attributes = read_attributes(file, **reading)  # tells what is no such file before torch is loaded
     from pointae.io.summary import Summary
 
     summary = Summary()
@@ -47,8 +45,8 @@ def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
         for hits in read_blocks(file, 1000, **{**reading, "carry": False}):
             summary.add(hits)
             advance(hits.batch_size, "")
-    told = {**summary.as_dict(), "your_columns": users_columns(file, **reading)}
-    return {**told, "grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
+    others = {"grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
+    return {**summary.as_dict(), "your_columns": users_columns(file, **reading), **others}
 
 
 def _show(summary: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from pointae.attempts import Each, strictly
 from pointae.errors import UsageError
 from pointae.geometry import differences_of
+from pointae.record import standing
 from pointae.results import read_judged, read_metrics
-from pointae.runs import RunDirectory, standing
+from pointae.runs import RunDirectory
 from pointae.terminal import TextTable, command_line
 
 Row = dict[str, Any]
