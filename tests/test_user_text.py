@@ -15,6 +15,7 @@ from pointae.file_names import beside
 from pointae.runs import RunDirectory
 from pointae.storage import read_table, write_table
 from visual.pages.page import fill_page, write_html
+from visual.pages.sweep import write_sweep_page
 from visual.pictures.events import save_picture
 from visual.pictures.literal import legend_name, literal_text
 
@@ -176,3 +177,15 @@ def test_a_legend_shows_names_that_begin_with_an_underscore(tmp_path):
     legend = axes.legend()
     save_picture(figure, tmp_path / "a.png")
     assert [text.get_text() for text in legend.get_texts()] == ["_x"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_the_page_of_a_sweep_holds_text_and_no_more(tmp_path, text):
+    pages = []
+    for name in (text, "a"):
+        rows = [
+            {"rank": i + 1, "trial": i, "state": "complete", "score": 0.5 - 0.1 * i, name: f"{name}{i}"} for i in (0, 1)
+        ]
+        path = write_sweep_page(rows, [name], [], {name: 1.0}, name, tmp_path / "a.html", name)
+        pages.append(Page(path.read_text("utf-8")))
+    assert pages[0].tags == pages[1].tags

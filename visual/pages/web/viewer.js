@@ -26,6 +26,11 @@ function element(tag, content, attributes) {
   return made;
 }
 
+// Along the axes of a scene Plotly knows tags but no entities: a letter that nobody sees makes them none.
+function untagged(text) {
+  return String(text).replace(/</g, "<\u2060");
+}
+
 // Plotly takes some HTML, and %{...}, in its texts; names are to be read as they are.
 function literal(text) {
   return String(text).replace(/[&<>%]/g, sign => `&#${sign.charCodeAt(0)};`);
@@ -152,7 +157,7 @@ class Viewer {
     this.tell();
     const css = getComputedStyle(document.documentElement), paint = name => css.getPropertyValue(name).trim();
     const side = axis => ({
-      title: {text: literal(axis.label)}, range: [axis.low, axis.high], tickmode: "array",
+      title: {text: untagged(axis.label)}, range: [axis.low, axis.high], tickmode: "array",
       tickvals: axis.ticks.map(tick => tick[0]), ticktext: axis.ticks.map(tick => tick[1]),
       backgroundcolor: paint("--paper"), gridcolor: paint("--grid"), linecolor: paint("--frame"), showline: true,
       mirror: true, zeroline: false, showspikes: false, showbackground: true});
