@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -151,7 +152,11 @@ class Denoiser:
         self.check_grid(hits.geometry)
         missing = [name for name in self.feature_names if name not in hits.feature_names]
         if missing:
-            raise CheckpointError(f"needs the feature '{missing[0]}', which the hits lack", where=self.source)
+            raise CheckpointError(
+                f"needs the feature '{missing[0]}', which the hits lack",
+                where=self.source,
+                fix=f"if it has another name in the file: --columns {shlex.quote(f'{missing[0]}=NAME')}",
+            )
         columns = [hits.feature_names.index(name) for name in self.feature_names]
         # Only what the network sees: the rest would be cut into groups for nothing.
         return HitBatch(

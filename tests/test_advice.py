@@ -10,6 +10,8 @@ from importlib import import_module
 
 import pytest
 
+from pointae.config import FileSource
+from pointae.data.events import read_source_files
 from pointae.entry import _take_hooks
 from pointae.errors import DataError, PointaeError
 from pointae.io import read_hits, users_columns, write_hits
@@ -17,6 +19,7 @@ from pointae.io.table import named_alike
 
 
 def inspected(capsys, *arguments):
+    capsys.readouterr()
     import_module("tools.inspect_data").main([*map(str, arguments), "--json"])
     return json.loads(capsys.readouterr().out)
 
@@ -100,7 +103,7 @@ def test_a_table_without_a_header_is_told_so(tmp_path):
     for text in ("0,1,2,3\n0,1,2,4\n", "0 1.5 2e3 3\n"):
         path = tmp_path / "a.txt"
         path.write_text(text)
-        with pytest.raises(DataError, match=r"has no header: the first line holds numbers, 0, 1.*event,x,y,t"):
+        with pytest.raises(DataError, match=r"nor a header: the first line holds numbers, 0, 1.*event,x,y,t"):
             read_hits(path)
 
 
@@ -134,3 +137,18 @@ def test_event_numbers_of_64_bits_are_names_in_every_table(tmp_path):
     (tmp_path / "a.csv").write_text("event,x,y,t\n" + "".join(f"{number},1,1,1\n" for number in numbers))
     for name in ("a.parquet", "a.csv"):
         assert read_hits(tmp_path / name).event_id == tuple(map(str, numbers))
+
+
+def test_names_that_nothing_is_called_are_refused(tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    path.write_text("event,col,y,t,tot\n0,1,2,3,4\n")
+    with pytest.raises(PointaeError, match=r"unknown column 'foo'.*known: "):
+        inspected(capsys, path, "--columns", "x=col,foo=tot")
+    with pytest.raises(PointaeError, match=r"has no column nope;.*--columns x=col,t=t,"):
+        inspected(capsys, path, "--columns", "x=nope,t=t")
+    with pytest.raises(PointaeError, match=r"a.csv: unknown feature 'tott' \(did you mean 'tot'"):
+        inspected(capsys, path, "--columns", "x=col", "--features", "tott")
+    assert inspected(capsys, path, "--columns", "x=col", "--features", "tot")[0]["features"] == ["tot"]
+    source = FileSource(paths=[str(path)], columns={"x": "col"}, features=["tott"])
+    with pytest.raises(PointaeError, match=r"a.csv: unknown feature 'tott' \(did you mean 'tot'"):
+        read_source_files(source)

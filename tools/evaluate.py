@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pointae.entry import Parser, run_tool
+from pointae.errors import DataError
 from pointae.terminal import console, warn
 
 
@@ -46,7 +47,10 @@ def main(arguments: Sequence[str]) -> None:
             robots.save(run, config.evaluate.pictures)
             figures, text = robots.figures, str(robots)
         else:
-            evaluation = evaluate_run(run, events, not options.no_baselines, attempts.at)
+            try:
+                evaluation = evaluate_run(run, events, not options.no_baselines, attempts.at)
+            except DataError as error:
+                raise error.at(options.hits) from None
             save_evaluation(run, evaluation, config.evaluate.pictures)
             with attempts.at("stages"):
                 save_stages(run, evaluation, of_config=events is None)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
-    from pointae.io import read_attributes, read_blocks, users_columns
+    from pointae.io import check_features, read_attributes, read_blocks, users_columns
 
     attributes = read_attributes(file, **reading)  # tells what is no such file before torch is loaded
     from pointae.io.summary import Summary
@@ -45,8 +45,9 @@ def _inspect(file: str, reading: dict[str, Any]) -> dict[str, Any]:
         for hits in read_blocks(file, 1000, **{**reading, "carry": False}):
             summary.add(hits)
             advance(hits.batch_size, "")
-    others = {"grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
-    return {**summary.as_dict(), "your_columns": users_columns(file, **reading), **others}
+    told = {**summary.as_dict(), "your_columns": users_columns(file, **reading)}
+    check_features(file, told["features"], **reading)
+    return {**told, "grid_is_stated": "spatial_shape" in attributes, "attributes": attributes}
 
 
 def _show(summary: dict[str, Any]) -> None:
@@ -54,10 +55,8 @@ def _show(summary: dict[str, Any]) -> None:
 
     table = Table(title=summary.pop("file"), title_justify="left", show_header=False)
     for name, value in summary.items():
-        first, *others = _lines(value) or ["none"]
-        table.add_row(name.replace("_", " "), first)
-        for line in others:
-            table.add_row("", line)
+        for place, line in enumerate(_lines(value) or ["none"]):
+            table.add_row("" if place else name.replace("_", " "), line)
     console.print(table)
 
 

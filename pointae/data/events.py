@@ -19,10 +19,10 @@ from pointae.config import DataSettings, DegradationSettings, FileSource, RobotS
 from pointae.data.robots import different_robots, split_robots
 from pointae.data.simulated import SimulatedEvents, split_seed
 from pointae.degrade import Views, degrade, settings_at, with_truth
-from pointae.errors import ConfigError, DataError, unknown_name
+from pointae.errors import ConfigError, DataError
 from pointae.geometry import DetectorGeometry, differences_of
 from pointae.hits import HitBatch
-from pointae.io import read_hits
+from pointae.io import check_features, read_hits
 from pointae.io.options import ReadOptions
 from pointae.robots import KINDS, turned_robots
 from pointae.simulate.tracks import Tracks
@@ -269,9 +269,7 @@ def read_source_files(source: FileSource, carry: bool = False) -> HitBatch:
     options = {**vars(ReadOptions.of_source(source)), "carry": carry}
     parts = [read_hits(path, **options) for path in source.paths]
     for path, part in zip(source.paths, parts, strict=True):
-        for name in source.features or ():
-            if name not in part.feature_names:
-                raise unknown_name("feature", name, part.feature_names).at(path)
+        check_features(path, part.feature_names, **options)
         _check_joins(path, part, source.paths[0], parts[0], source)
     hits = HitBatch.concat(parts)
     if hits.carried is not None and len(parts) > 1:  # the rows of several files have no order of their own

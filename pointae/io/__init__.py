@@ -8,14 +8,14 @@ missing or foreign file is told before torch is loaded.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pointae.errors import DataError, UsageError
+from pointae.errors import DataError, UsageError, unknown_name
 from pointae.io.boundary import look, reading
 from pointae.io.options import ReadOptions
 from pointae.storage import open_regular
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Format",
+    "check_features",
     "hits_of_events",
     "look_over",
     "open_writer",
@@ -194,6 +195,23 @@ def users_columns(path: str | Path, **options: Any) -> list[str]:
     with reading(path, chosen.title):
         find = getattr(chosen.code, "users", None)  # images, recordings and robots have no place for any
         return find(path, _assembler(settings)) if find else []
+
+
+def check_features(path: str | Path, found: Sequence[str], **options: Any) -> None:
+    """Raise unless the features that the options name are among those that were found.
+
+    Args:
+        path: of the file, as of :func:`read_hits`.
+        found: the features that its hits have.
+        options: as of :func:`read_hits`.
+
+    Raises:
+        ConfigError: one is not; it names the columns that could be one.
+    """
+    for name in ReadOptions.of(options).features:
+        if name not in found:
+            known = dict.fromkeys([*found, *users_columns(path, **{**options, "carry": True})])
+            raise unknown_name("feature", name, known).at(path)
 
 
 def write_hits(

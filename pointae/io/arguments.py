@@ -65,7 +65,7 @@ def reading_options(arguments: Namespace, kept: ReadOptions | None = None, run: 
     if given["columns"] is not None:
         given["columns"] = _columns(given["columns"])
     if given["features"] is not None:
-        given["features"] = [name for row in csv.reader(given["features"], skipinitialspace=True) for name in row]
+        given["features"] = tuple(chain.from_iterable(csv.reader(given["features"], skipinitialspace=True)))
     default = ReadOptions()
     options = (kept or default).but(given)
     taken = [

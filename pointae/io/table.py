@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pointae.carried import USERS, Carried
-from pointae.errors import DataError
+from pointae.errors import DataError, unknown_name
 from pointae.hits import HitBatch
 from pointae.io.assembly import (
     FIELD_DTYPES,
@@ -100,16 +100,23 @@ def understood(names: Sequence[str], options: ReadOptions, advice: str = "") -> 
 
     Raises:
         DataError: a column that every table has is missing, or two of ours are called alike.
+        ConfigError: a column is named for a field that there is not.
     """
     if len(names) > MAX_COLUMNS:
         raise DataError(f"has {len(names):,} columns", fix=f"at most {MAX_COLUMNS:,} are read: leave others out")
+    for ours in options.columns:
+        if ours not in OURS and ours not in options.features:
+            raise unknown_name("column", ours, (*OURS, *options.features))
     fields = _fields(names, options)
     if missing := _missing(fields):
         if names and all(NUMBER.fullmatch(name) for name in names):
-            told = f"has no header: the first line holds numbers, {', '.join(islice(names, 8))[:80]}"
+            numbers = ", ".join(islice(names, 8))[:80]
+            told = f"has no column {', '.join(missing)}, nor a header: the first line holds numbers, {numbers}"
             raise DataError(told, fix="write a line above that names the columns, e.g. event,x,y,t")
         found = ", ".join(islice(names, 50))[:200] or "nothing"
-        pairs = named_alike(missing, [name for place, name in enumerate(names) if place not in fields.values()])
+        left = [name for place, name in enumerate(names) if place not in fields.values()]
+        pairs = {**options.columns, **named_alike(missing, left)}
+        missing = [options.columns.get(name, name) for name in missing]
         typed = shlex.quote(",".join(f"{ours}={theirs}" for ours, theirs in pairs.items()))
         written = ", ".join(f"{ours}: {json.dumps(theirs, ensure_ascii=False)}" for ours, theirs in pairs.items())
         fix = f"{advice}say which are meant: --columns {typed}, in a config data.source.columns: {{{written}}}"
