@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pointae import shipped
+from pointae.attempts import Each, strictly
 from pointae.config import Config
 from pointae.errors import CheckpointError, unknown_name
 from pointae.geometry import DetectorGeometry, deepclean3d_geometry
@@ -111,6 +112,20 @@ def open_trained(name_or_path: str | Path) -> Trained:
         where=path,
         fix=f"{advice}train one with tools/train.py",
     )
+
+
+def open_each(names: Sequence[str | Path], each: Each = strictly) -> list[Trained]:
+    """What of these can be opened, as :func:`open_trained` does.
+
+    Args:
+        names: of runs or shipped weights.
+        each: in what each is opened.
+    """
+    found = []
+    for name in names:
+        with each(name):
+            found.append(open_trained(name))
+    return found
 
 
 def _of_run(run: RunDirectory) -> Trained:

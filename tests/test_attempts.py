@@ -239,3 +239,24 @@ def test_an_event_count_that_umap_cannot_place_is_told():
     codes = torch.randn(3, 3).numpy()
     with pytest.raises((DataError, ComponentError), match="umap"):
         project("umap", codes, codes, seed=1)
+
+
+def test_networks_that_can_be_opened_are_judged_beside_those_that_cannot(two_runs, tmp_path, capsys):
+    from pointae.analysis.compression import comparable
+    from pointae.analysis.judging import open_denoisers
+    from pointae.trained import open_each
+
+    shutil.copytree(two_runs / "two", tmp_path / "damaged")
+    weights = RunDirectory(tmp_path / "damaged").weights()
+    weights.write_bytes(weights.read_bytes()[:-5])
+    attempts = Attempts()
+    found = open_each([two_runs / "one", tmp_path / "nowhere", tmp_path / "damaged"], attempts.at)
+    denoisers = open_denoisers(found, each=attempts.at)
+    assert list(denoisers) == ["one"]
+    assert comparable(denoisers, attempts.at) == {}  # its decoder masks hits
+    assert [error.exit_code for error in attempts.failures] == [4, 4, 4]
+    with pytest.raises(CheckpointError, match="makes no pattern"):
+        tool("compression")([str(two_runs / "one"), "--out", str(tmp_path / "out")])
+    with pytest.raises(UsageError, match="was trained on simulated events"):
+        tool("recording")([str(two_runs / "one"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.attempts import Attempts, Each
 from pointae.entry import Parser, run_tool
 from pointae.terminal import console, progress
 
@@ -20,22 +21,31 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_args(arguments)
 
-    from pointae.trained import open_trained
+    with Attempts() as attempts:
+        _judge(options.runs, options.out, attempts.at)
 
-    found = [open_trained(run) for run in options.runs]  # a wrong name is told before torch is loaded
 
-    from pointae.analysis.compression import compression_steps, compression_table, example_patterns
+def _judge(runs: Sequence[str], out: Path, each: Each) -> None:
+    from pointae.trained import open_each
+
+    found = open_each(runs, each)  # a wrong name is told before torch is loaded
+    if not found:
+        return
+
+    from pointae.analysis.compression import comparable, compression_steps, compression_table, example_patterns
     from pointae.analysis.judging import open_denoisers
     from visual.plots.compression import plot_compression, plot_patterns
 
-    denoisers = open_denoisers(found)
+    denoisers = comparable(open_denoisers(found, each=each), each)
+    if not denoisers:
+        return
     with progress("compression", compression_steps(denoisers)) as advance:
         rows = compression_table(denoisers, advance)
     _show(rows)
-    options.out.mkdir(parents=True, exist_ok=True)
-    plot_compression(rows, options.out / "compression.png")
-    plot_patterns(example_patterns(denoisers, EXAMPLES), options.out / "patterns.png")
-    console.print(f"saved in {options.out}: compression.png, compression.csv, patterns.png")
+    out.mkdir(parents=True, exist_ok=True)
+    plot_compression(rows, out / "compression.png")
+    plot_patterns(example_patterns(denoisers, EXAMPLES), out / "patterns.png")
+    console.print(f"saved in {out}: compression.png, compression.csv, patterns.png")
 
 
 def _show(rows: Sequence[Mapping[str, Any]]) -> None:

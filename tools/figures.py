@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pointae.argument_types import whole
+from pointae.attempts import Attempts, Each
 from pointae.entry import Parser, run_tool
 from pointae.errors import UsageError
 from pointae.terminal import console, progress
@@ -25,10 +27,15 @@ def main(arguments: Sequence[str]) -> None:
     if min(options.events, options.range_events, options.threads) < 1:
         raise UsageError("--events, --range-events and --threads must be above 0")
 
-    from pointae.shipped import shipped_names
-    from pointae.trained import open_trained
+    with Attempts() as attempts:
+        _judge(options, attempts.at)
 
-    found = [open_trained(name) for name in options.denoisers or shipped_names()]
+
+def _judge(options: Namespace, each: Each) -> None:
+    from pointae.shipped import shipped_names
+    from pointae.trained import open_each
+
+    found = open_each(options.denoisers or shipped_names(), each)
     import torch
 
     from pointae.analysis import figures
@@ -38,7 +45,9 @@ def main(arguments: Sequence[str]) -> None:
     from visual.plots.figures import plot_quality_speed, plot_range
 
     torch.set_num_threads(options.threads)
-    denoisers = figures.open_all(found, options.device)
+    denoisers = figures.open_all(found, options.device, each)
+    if not denoisers:
+        return
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "environment.json", gather_environment())
     table: list[dict[str, Any]] = []
@@ -46,7 +55,9 @@ def main(arguments: Sequence[str]) -> None:
         with progress("table", figures.table_steps(denoisers)) as advance:
             table = figures.figures_table(denoisers, options.events, advance)
         write_table(options.out / "table.csv", table)
-        _show(table, figures.TABLE_COLUMNS, "condition", f"{{}}, {options.events:,} events: noise removed, %")
+        title = f"{{}}, {options.events:,} events: noise removed, %"
+        for shown in figures.tables_of(table, figures.TABLE_COLUMNS, "condition", title):
+            shown.show()
     if options.only in (None, "range"):
         with progress("range", figures.range_steps(denoisers)) as advance:
             points = figures.range_curves(denoisers, options.range_events, advance)
@@ -58,22 +69,10 @@ def main(arguments: Sequence[str]) -> None:
         with progress("speed", quality_speed_steps(denoisers)) as advance:
             speeds = quality_speed(denoisers, quality, advance)
         title = f"events at once: {{}}, threads: {options.threads}; noise removed, %"
-        _show(speeds, figures.SPEED_COLUMNS, "batch", title)
+        for shown in figures.tables_of(speeds, figures.SPEED_COLUMNS, "batch", title):
+            shown.show()
         plot_quality_speed(speeds, options.out / "speed.png", figures.BENCHMARK)
     console.print(f"saved in {options.out}")
-
-
-def _show(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], group: str, title: str) -> None:
-    from rich.table import Column, Table
-
-    from pointae.analysis.figures import cell
-
-    for value in dict.fromkeys(row[group] for row in rows if group in row):
-        headings = [Column(heading, overflow="fold") for heading in columns.values()]
-        table = Table(*headings, title=title.format(value), title_justify="left")
-        for row in (row for row in rows if row.get(group) == value):
-            table.add_row(*(cell(row, name) for name in columns))
-        console.print(table)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pointae.attempts import Attempts, Each
 from pointae.entry import Parser, run_tool
 from pointae.terminal import console
 
@@ -19,11 +20,19 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=Path("recording"), help="for CSV and PNG (default: recording)")
     options = parser.parse_intermixed_args(arguments)
 
+    with Attempts() as attempts:
+        _judge(options.runs, options.out, attempts.at)
+
+
+def _judge(names: Sequence[str], out: Path, each: Each) -> None:
     from pointae.runs import RunDirectory
 
-    runs = [RunDirectory.open(path) for path in options.runs]
-    for run in runs:
-        run.weights()
+    runs = []
+    for name in names:
+        with each(name):
+            run = RunDirectory.open(name)
+            run.weights()
+            runs.append(run)
 
     from rich.table import Table
 
@@ -31,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
     from pointae.storage import write_table
     from visual.plots.recording import plot_recording
 
-    rows = judge_recording(runs)
+    rows = judge_recording(runs, each)
+    if not rows:
+        return
     lone = rows[0]["lone_share"]
     console.print(f"{lone:.1%} of the signal hits have no neighbour within {NEIGHBOUR_NS:g} ns")
     table = Table(title="noise removed [%] where so much signal is kept, mean ± spread over seeds")
@@ -43,10 +54,10 @@ def main(arguments: Sequence[str]) -> None:
         judged = [str(row["seeds"]), *shares, f"{row['roc_auc']:.3f}"] if row["seeds"] else ["", *shares, ""]
         table.add_row(row["name"], row["given"], *judged)
     console.print(table)
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_table(options.out / "recording.csv", methods)
-    plot_recording(rows, options.out / "curves.png")
-    console.print(f"saved in {options.out}")
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(out / "recording.csv", methods)
+    plot_recording(rows, out / "curves.png")
+    console.print(f"saved in {out}")
 
 
 def _share(row: Mapping[str, Any], name: str) -> str:

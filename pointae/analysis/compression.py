@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pointae.attempts import Each, strictly
 from pointae.config import Config, EvaluateSettings, TorchSource
 from pointae.data.events import Batch, EventData
 from pointae.data.simulated import split_seed
@@ -40,6 +41,24 @@ COLUMNS = {
 """Figures of the printed table, and how their row is headed."""
 
 Advance = Callable[[int, str], None]
+
+
+def comparable(denoisers: Mapping[str, Denoiser], each: Each = strictly) -> dict[str, Denoiser]:
+    """Those that make patterns, on the test events of the first that does.
+
+    Args:
+        denoisers: by name.
+        each: in what each is looked at.
+
+    Raises:
+        UsageError, CheckpointError: as :func:`compression_table`; ``each`` may keep it.
+    """
+    fit: dict[str, Denoiser] = {}
+    for name, denoiser in denoisers.items():
+        with each(name):
+            _common_config({**dict(list(fit.items())[:1]), name: denoiser})
+            fit[name] = denoiser
+    return fit
 
 
 def compression_steps(denoisers: Mapping[str, Denoiser]) -> int:

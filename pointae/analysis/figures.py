@@ -9,8 +9,10 @@ from typing import Any
 from pointae.analysis.bootstrap import event_weights
 from pointae.analysis.conditions import ONE_TRACK, TABLE, Condition, sweeps
 from pointae.analysis.judging import baseline_scorers, judge, network_scorer, open_denoisers, oracle_scorer
+from pointae.attempts import Each, strictly
 from pointae.geometry import torch_geometry
 from pointae.inference import Denoiser
+from pointae.terminal import TextTable
 from pointae.trained import Trained
 
 Advance = Callable[[int, str], None]
@@ -36,13 +38,13 @@ SPEED_COLUMNS = {
 }
 
 
-def open_all(found: Sequence[Trained], device: str = "auto") -> dict[str, Denoiser]:
+def open_all(found: Sequence[Trained], device: str = "auto", each: Each = strictly) -> dict[str, Denoiser]:
     """Denoisers by name, once it is known and said how their grids differ from that of the conditions.
 
     Raises:
         UsageError, CheckpointError: as :func:`~pointae.analysis.judging.open_denoisers`.
     """
-    return open_denoisers(found, device, torch_geometry())
+    return open_denoisers(found, device, torch_geometry(), each)
 
 
 def table_steps(denoisers: Mapping[str, Denoiser]) -> int:
@@ -94,6 +96,22 @@ def judge_benchmark(
 def benchmark_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of a table's rows those that :func:`judge_benchmark` would have made; empty of an empty table."""
     return [row for row in rows if row["condition"] == ONE_TRACK.name and row["kind"] in ("network", "bound")]
+
+
+def tables_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], group: str, title: str) -> list[TextTable]:
+    """Rows as they are shown: a table for each value of ``group``, which takes its place in ``title``.
+
+    Args:
+        rows: of :func:`figures_table` or of speeds.
+        columns: headings by name.
+        group: name of a column.
+        title: with ``{}``.
+    """
+    tables = []
+    for value in dict.fromkeys(row[group] for row in rows if group in row):
+        shown = [tuple(cell(row, name) for name in columns) for row in rows if row.get(group) == value]
+        tables.append(TextTable(title.format(value), tuple(columns.values()), tuple(shown)))
+    return tables
 
 
 def cell(row: Mapping[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pointae.analysis.bootstrap import Weights, event_weights, noise_removed_at_error, share_error
 from pointae.analysis.conditions import Condition, by_chunks
+from pointae.attempts import Each, strictly
 from pointae.classical import BASELINES
 from pointae.config import TorchSource
 from pointae.errors import UsageError
@@ -47,7 +48,10 @@ class Scorer:
 
 
 def open_denoisers(
-    found: Sequence[Trained], device: str = "auto", geometry: DetectorGeometry | None = None
+    found: Sequence[Trained],
+    device: str = "auto",
+    geometry: DetectorGeometry | None = None,
+    each: Each = strictly,
 ) -> dict[str, Denoiser]:
     """Denoisers by the name of their run or shipped weights; where two are called alike, by the whole path.
 
@@ -55,6 +59,7 @@ def open_denoisers(
         found: of :func:`~pointae.trained.open_trained`.
         device: as of :meth:`~pointae.inference.Denoiser.of`.
         geometry: of the events that all will judge, if they are the same; it is said where bins differ.
+        each: in what each is made.
 
     Raises:
         UsageError: one is named twice.
@@ -66,12 +71,14 @@ def open_denoisers(
             raise UsageError("is named twice", where=path)
     names = [path.name for path in paths]
     unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    denoisers = {name: Denoiser.of(trained, device) for name, trained in zip(unique, found, strict=True)}
-    for name, denoiser in denoisers.items():
-        for told in denoiser.notes:
-            warn(told)
-        if note := None if geometry is None else denoiser.check_grid(geometry):
-            warn(f"{name}: {note}")
+    denoisers = {}
+    for name, trained in zip(unique, found, strict=True):
+        with each(name):
+            denoiser = Denoiser.of(trained, device)
+            note = None if geometry is None else denoiser.check_grid(geometry)
+            for told in [*denoiser.notes, *([] if note is None else [f"{name}: {note}"])]:
+                warn(told)
+            denoisers[name] = denoiser
     return denoisers
 
 

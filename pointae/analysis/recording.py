@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pointae.analysis.evaluation import RETENTIONS, Judged, evaluate_run
+from pointae.attempts import Each, strictly
 from pointae.classical import BASELINES
 from pointae.classical.lone_hits import time_to_neighbour
 from pointae.data.events import EventData
@@ -52,11 +53,12 @@ def limit(lone: float, retention: float) -> float:
     return min(1.0, (1 - retention) / lone) if lone > 0 else 1.0
 
 
-def judge_recording(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
+def judge_recording(runs: Sequence[RunDirectory], each: Each = strictly) -> list[dict[str, Any]]:
     """Each method on the test part of a recording, noise and training drawn anew with the seed of each run.
 
     Args:
         runs: finished, of configs whose data are files; those alike in all but seed and name are taken together.
+        each: in what each run is judged.
 
     Returns:
         a row a method and a share of signal kept (:data:`~pointae.analysis.evaluation.RETENTIONS`): ``given``, what
@@ -69,29 +71,36 @@ def judge_recording(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """
     alike: dict[str, list[RunDirectory]] = {}
     for run in runs:
-        config = run.config()
-        if config.data.source.kind != "files":
-            raise UsageError(
-                f"was trained on simulated events ({config.data.source.kind})", where=run.path,
-                fix="for those: tools/figures.py or tools/evaluate.py",
-            )  # fmt: skip
-        recipe = config.model_copy(update={"seed": 0, "name": ""}).model_dump_json()
-        alike.setdefault(recipe, []).append(run)
+        with each(run.path):
+            config = run.config()
+            if config.data.source.kind != "files":
+                raise UsageError(
+                    f"was trained on simulated events ({config.data.source.kind})", where=run.path,
+                    fix="for those: tools/figures.py or tools/evaluate.py",
+                )  # fmt: skip
+            recipe = config.model_copy(update={"seed": 0, "name": ""}).model_dump_json()
+            alike.setdefault(recipe, []).append(run)
     rows: list[dict[str, Any]] = []
     for group in alike.values():
-        judged = _judge_group(group)
+        judged = _judge_group(group, each)
         # A filter that looks at no feature does on runs that were given other ones what it did before.
         rows += [row for row in judged if row not in rows]
     return rows
 
 
-def _judge_group(group: Sequence[RunDirectory]) -> list[dict[str, Any]]:
+def _judge_group(group: Sequence[RunDirectory], each: Each) -> list[dict[str, Any]]:
+    evaluated = []
+    for run in group:
+        with each(run.path):
+            evaluated.append(evaluate_run(run).rows)
+    if not evaluated:
+        return []
     config = group[0].config()
     data = EventData(config.data, config.seed)
     lone = lone_share(data.all_events("test").target)
     bound = {"name": LIMIT, "kind": "bound", "given": "x, y, t", "seeds": 0, "roc_auc": None, "lone_share": lone}
     rows = _rows(bound, np.array([[limit(lone, kept) for kept in RETENTIONS]]))
-    for methods in zip(*[evaluate_run(run).rows for run in group], strict=True):
+    for methods in zip(*evaluated, strict=True):
         first = methods[0]
         network = first.kind == "network"
         uses_features = network or BASELINES[first.name].uses_features
@@ -101,7 +110,7 @@ def _judge_group(group: Sequence[RunDirectory]) -> list[dict[str, Any]]:
         aucs, curves = zip(*map(_auc_and_curve, methods), strict=True)
         told = {
             "name": group[0].name if network else first.name, "kind": first.kind,
-            "given": ", ".join(("x", "y", "t", *features)), "seeds": len(group),
+            "given": ", ".join(("x", "y", "t", *features)), "seeds": len(evaluated),
             "roc_auc": statistics.fmean(aucs), "lone_share": lone,
         }  # fmt: skip
         rows += _rows(told, np.stack(curves))
