@@ -66,6 +66,16 @@ def read_evaluated(run: RunDirectory, name: str) -> list[Row]:
     return read_table(path, texts, (*texts, *numbers)) if path.exists() else []
 
 
+def check_evaluated(run: RunDirectory) -> None:
+    """Read every table of an evaluation.
+
+    Raises:
+        DataError: one is not as an evaluation wrote it.
+    """
+    for name in TABLES:
+        read_evaluated(run, name)
+
+
 def read_judged(run: RunDirectory) -> dict[str, Row]:
     """Figures, and nested settings, by the name of what was judged; empty before an evaluation.
 

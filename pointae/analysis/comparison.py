@@ -10,7 +10,7 @@ from pointae.attempts import Each, strictly
 from pointae.errors import UsageError
 from pointae.geometry import differences_of
 from pointae.record import standing
-from pointae.results import read_judged, read_metrics
+from pointae.results import check_evaluated, read_judged, read_metrics
 from pointae.runs import RunDirectory
 from pointae.terminal import TextTable, command_line
 
@@ -82,6 +82,7 @@ def compare_runs(runs: Sequence[RunDirectory], each: Each = strictly) -> list[Ro
     rows = []
     for name, run in zip(names, runs, strict=True):
         with each(run.path):
+            check_evaluated(run)
             rows.append({"name": name if names.count(name) == 1 else str(run.path), **_figures_of(run)})
     key = next((name for name in RANKED_BY if any(_known(row.get(name)) for row in rows)), None)
     return sorted(rows, key=lambda row: -row[key] if key and _known(row.get(key)) else math.inf)

@@ -12,7 +12,7 @@ from typing import Any
 from pointae.attempts import Each, strictly
 from pointae.errors import PointaeError
 from pointae.io import read_hits
-from pointae.results import TABLES, read_evaluated
+from pointae.results import check_evaluated, read_evaluated
 from pointae.runs import RunDirectory
 from pointae.storage import checksum
 from pointae.terminal import TextTable, command_line, progress
@@ -69,17 +69,14 @@ def write_report(
         The page.
 
     Raises:
-        DataError: a run of which no epoch has ended, or a table of which is damaged; ``each`` may keep it.
+        DataError: a table of a run is damaged; or no epoch of it has ended, or its predictions cannot be read, which
+            ``each`` may keep.
         StorageError: a file cannot be written.
     """
-    judged = []
     for one in told:  # one that is damaged is told before anything is drawn
-        with each(one.run.path):
-            for name in TABLES:
-                read_evaluated(one.run, name)
-            judged.append(one)
+        check_evaluated(one.run)
     plots, pictures = folder / "plots", []
-    drawings = _drawings(told, judged, each)
+    drawings = _drawings(told, each)
     with progress("drawing", len(drawings) * len(THEMES)) as advance:
         for name, (caption, draw) in drawings.items():
             for theme in THEMES:
@@ -90,7 +87,7 @@ def write_report(
             pictures.append(_figure(plots, name, caption))
     title = told[0].name if len(told) == 1 else f"{len(told)} runs"
     scenes: list[dict[str, Any]] = []
-    for one in judged:
+    for one in told:
         with each(one.run.path):
             scenes += _events(one, len(told) > 1)
     parts = [_head(title), *(f'<p class="note">{escape(note)}</p>' for note in notes)]
@@ -98,7 +95,7 @@ def write_report(
         parts += ["<h2>Ranking</h2>", _table(ranking, best=True)]
     if len(told) == 1:
         parts.append(_judged(told[0], "The run"))
-    parts += ["<h2>Curves</h2>", *pictures, "<h2>Events</h2>", _viewer(scenes, judged)]
+    parts += ["<h2>Curves</h2>", *pictures, "<h2>Events</h2>", _viewer(scenes, told)]
     for one in told:
         owner = f" of {escape(one.name)}" if len(told) > 1 else ""
         parts += [_judged(one, escape(one.name))] if owner else []
@@ -109,7 +106,7 @@ def write_report(
 # ---- pictures ------------------------------------------------------------------------------------
 
 
-def _drawings(told: Sequence[Told], judged: Sequence[Told], each: Each) -> dict[str, tuple[str, Draw]]:
+def _drawings(told: Sequence[Told], each: Each) -> dict[str, tuple[str, Draw]]:
     """By the name of each picture its caption and what draws it."""
     courses = []
     for one in told:
@@ -120,11 +117,11 @@ def _drawings(told: Sequence[Told], judged: Sequence[Told], each: Each) -> dict[
         found["training"] = ("The training, epoch by epoch.", lambda out, theme: plot_training(courses[0], out, theme))
     elif courses:
         found["courses"] = ("The trainings.", lambda out, theme: plot_courses(courses, out, theme))
-    points, calibrations = _curves(judged)
+    points, calibrations = _curves(told)
     if points:
         text = "Noise removed against signal kept at every threshold, and what scores are worth; test events."
         found["quality"] = (text, lambda out, theme: plot_quality(points, calibrations, out, theme))
-        rows = _bars(judged)
+        rows = _bars(told)
         text = "Noise removed by the threshold that keeps 97 % of the signal; test events."
         found["comparison"] = (text, lambda out, theme: plot_comparison(rows, out, theme))
     return found
