@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from pointae.errors import CheckpointError, UsageError
-from pointae.metrics import cut_at_retention
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RETENTIONS = (*(percent / 100 for percent in range(90, 100)), 0.995)
 """Shares of signal whose threshold every run keeps."""
@@ -27,6 +29,8 @@ def thresholds_by_retention(score: Tensor, signal: Tensor, own: float) -> dict[f
     Returns:
         thresholds by retention; empty where there is no signal.
     """
+    from pointae.metrics import cut_at_retention  # torch: what is opened is judged before that is loaded
+
     if not bool(signal.any()):
         return {}
     return {retention: cut_at_retention(score, signal, retention) for retention in sorted({*RETENTIONS, own})}
