@@ -217,8 +217,8 @@ def train_and_die(folder: Path, number: int, moment: str) -> int:
     return in_child(work)
 
 
-# Atomic writes: latest, config, record; checkpoint, metrics, best, last an epoch; threshold, predictions, record.
-EARLY, PER_EPOCH = 3, 4
+# Atomic writes: latest, record, config, record (3); checkpoint, metrics, outputs, best, last an epoch; 5 at the end.
+CONFIG, EARLY, PER_EPOCH = 3, 6, 5
 SECOND_CHECKPOINT = EARLY + PER_EPOCH + 1
 POINTS = [(EARLY, "after"), *((SECOND_CHECKPOINT, moment) for moment in ("before", "half", "after"))]
 POINTS += [(SECOND_CHECKPOINT + 2, "after"), (EARLY + 4 * PER_EPOCH + 3, "before")]
@@ -245,7 +245,7 @@ def lost_at_most_the_current_epoch(run: RunDirectory) -> None:
 @needs_fork
 @pytest.mark.parametrize("moment", ["before", "half", "after"])
 def test_a_run_killed_at_any_of_its_writes_resumes(tmp_path, whole, moment):
-    number = EARLY - 1  # the config is what makes a run
+    number = CONFIG  # what makes a run
     while True:
         number += 1
         code = train_and_die(tmp_path / str(number), number, moment)
