@@ -103,14 +103,15 @@ class RunDirectory:
         """The resolved config."""
         return self.path / "config.yaml"
 
-    def write_config(self, text: str) -> None:
-        """Keep the resolved config."""
+    def write_config(self, text: str, **entries: Any) -> None:
+        """Keep the resolved config, and add entries to the record before: a run with a config can be resumed."""
         content = text.encode()
         before = [digest(self._config_content())] if self.config_path.is_file() else []
         # The record knows both while one replaces the other: a kill may come in between.
-        self.update_record(config_sha256=[*before, digest(content)])
+        self.update_record(config_sha256=list(dict.fromkeys([*before, digest(content)])), **entries)
         write_atomically(self.config_path, content)
-        self.update_record(config_sha256=[digest(content)])
+        if before not in ([], [digest(content)]):
+            self.update_record(config_sha256=[digest(content)])
 
     def config(self, overrides: Sequence[str] = ()) -> Config:
         """The config that the run was trained with.

@@ -217,8 +217,8 @@ def train_and_die(folder: Path, number: int, moment: str) -> int:
     return in_child(work)
 
 
-# Atomic writes: latest, record, config, record (3); checkpoint, metrics, outputs, best, last an epoch; 5 at the end.
-CONFIG, EARLY, PER_EPOCH = 3, 6, 5
+# Atomic writes: latest, record, config, record; checkpoint, metrics, outputs, best, last an epoch; 5 at the end.
+CONFIG, EARLY, PER_EPOCH = 3, 4, 5
 SECOND_CHECKPOINT = EARLY + PER_EPOCH + 1
 POINTS = [(EARLY, "after"), *((SECOND_CHECKPOINT, moment) for moment in ("before", "half", "after"))]
 POINTS += [(SECOND_CHECKPOINT + 2, "after"), (EARLY + 4 * PER_EPOCH + 3, "before")]

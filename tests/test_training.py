@@ -137,10 +137,12 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_names_the_events(tmp_path, 
         return value * float("nan") if len(calls) == 3 else value
 
     monkeypatch.setattr(Objective, "__call__", broken)
+    folder = tmp_path / "{a}{}"  # nothing that a path holds is filled in
     with pytest.raises(errors.NonFiniteError) as caught:
-        train_run(small_config(), tmp_path)
+        train_run(small_config(), folder)
     assert caught.value.exit_code == 6
-    run = RunDirectory.open(tmp_path / "latest")
+    run = RunDirectory.open(folder / "latest")
+    assert f"--resume '{run.path}' train.learning_rate=" in caught.value.fix
     assert run.record.non_finite["events"] == calls[2].hits.event_id.tolist()
     assert len(calls) == 3
 

@@ -122,8 +122,7 @@ def train_run(
     with Stop() as stop:
         run = RunDirectory.create(Path(parent), config.name)
         with run.trained_here(), _told_how_to_go_on(run), _ending(run, config):
-            run.write_config(dump_config(config))  # first: a directory with a config can be resumed
-            run.update_record(commands=[command] if command else [], status="training")
+            run.write_config(dump_config(config), commands=[command] if command else [], status="training")
             return _train(run, config, parts, stop, None, draw, finish)
 
 
@@ -263,24 +262,23 @@ def _ending(run: RunDirectory, config: Config) -> Iterator[None]:
 
 
 def _tell_what_is_kept(error: NonFiniteError, run: RunDirectory, rate: float) -> None:
-    done, again = max(run.checkpoints(), default=0), f"{_resuming(run)}{{}} train.learning_rate={rate:g}"
+    done = max(run.checkpoints(), default=0)
+    again = _resuming(run, *(["--force"] if done else []), f"train.learning_rate={rate:g}")
+    kept = f"the weights up to epoch {done} are kept" if done else "no epoch was finished, so no weights are kept"
     error.at(run.path)
-    if done:
-        again = again.format(" --force")
-        error.fix = f"the weights up to epoch {done} are kept; with smaller steps it may go on: {again}"
-    else:
-        again = again.format("")
-        error.fix = f"no epoch was finished, so no weights are kept; smaller steps may help: {again}"
+    error.fix = f"{kept}; smaller steps may help: {again}"
 
 
-def _resuming(run: RunDirectory) -> str:
-    return command_line("train", "--resume", run.path)
+def _resuming(run: RunDirectory, *words: str) -> str:
+    return command_line("train", "--resume", run.path, *words)
 
 
 def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
     """Enter into the record, and tell, what is about to be trained."""
     model, precision = parts.model, parts.precision
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    sparse = isinstance(config.model.encoder, SparseSettings)
+    engine = {"name": model.encoder.engine, "reason": model.encoder.engine_reason} if sparse else None
     run.update_record(
         name=run.name,
         non_finite=None,
@@ -291,9 +289,8 @@ def _describe(run: RunDirectory, config: Config, parts: _Parts) -> None:
         parameters=parameters,
         precision={"device": str(precision.device), "name": precision.name, "note": precision.note},
         environment=gather_environment(),
+        **({} if engine is None else {"engine": engine}),
     )
-    if isinstance(config.model.encoder, SparseSettings):
-        run.update_record(engine={"name": model.encoder.engine, "reason": model.encoder.engine_reason})
     if precision.note:
         console.print(precision.note)
     console.print(
