@@ -64,10 +64,10 @@ class RobotEvaluation:
     def save(self, run: RunDirectory, pictures: int) -> None:
         """Keep tables and figures in the run, and what the first robots have become as its predictions."""
         run.evaluation.mkdir(exist_ok=True)
-        write_json(run.evaluation / "metrics.json", {"network": self.figures})
-        write_table(run.evaluation / "robots.csv", _rows(self))
+        write_json(run.judged_path, {"network": self.figures})
+        write_table(run.evaluation_table("robots"), _rows(self))
         if self.latent:
-            write_table(run.evaluation / "latent.csv", self.latent)
+            write_table(run.evaluation_table("latent"), self.latent)
         if pictures:
             run.predictions_path("events").parent.mkdir(exist_ok=True)
             write_hits(run.predictions_path("events"), self.made.events(slice(0, pictures)))
