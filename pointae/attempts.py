@@ -33,11 +33,16 @@ class Attempts:
 
     @contextmanager
     def at(self, what: object) -> Iterator[None]:
-        """Work on one of the things; its failure is kept, with ``what`` for a place where it names none."""
+        """Work on one of the things; its failure is kept, with ``what`` for a place where it names none.
+
+        The same failure once more, e.g. of a network on the next events, is kept once.
+        """
         try:
             yield
         except Exception as error:
-            self.failures.append(error.at(what) if isinstance(error, PointaeError) else error)
+            failure = error.at(what) if isinstance(error, PointaeError) else error
+            if (type(failure), str(failure)) not in [(type(known), str(known)) for known in self.failures]:
+                self.failures.append(failure)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -260,3 +260,48 @@ def test_networks_that_can_be_opened_are_judged_beside_those_that_cannot(two_run
     with pytest.raises(UsageError, match="was trained on simulated events"):
         tool("recording")([str(two_runs / "one"), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_fails_while_it_is_judged_is_left_out_and_told_once(two_runs, tmp_path, monkeypatch, capsys):
+    from pointae.analysis import conditions, figures
+    from pointae.inference import Denoiser
+
+    denoise = Denoiser.__call__
+
+    def failing(denoiser, hits):
+        if denoiser.source.name == "two":
+            raise DataError("no such feature")
+        return denoise(denoiser, hits)
+
+    monkeypatch.setattr(Denoiser, "__call__", failing)
+    monkeypatch.setattr(figures, "TABLE", conditions.TABLE[:2])
+    monkeypatch.setattr(figures, "BASELINE_NAMES", ())
+    monkeypatch.setattr("pointae.benchmark.quality_speed.CALLS", {1: 1})
+    words = ["--events", "3", "--range-events", "1", "--threads", "1", "--out", str(tmp_path)]
+    with pytest.raises(DataError, match="two: no such feature"):
+        tool("figures")([str(two_runs / "one"), str(two_runs / "two"), *words])
+    assert capsys.readouterr().err == ""  # the one failure is that which was raised
+    for name in ("table", "range", "speed"):
+        names = {row["name"] for row in csv.DictReader((tmp_path / f"{name}.csv").open())}
+        assert names - {"oracle (if uniform)"} == {"one", "oracle"}
+    with pytest.raises(DataError, match="two: no such feature"):
+        tool("figures")([str(two_runs / "two"), *words, "--only", "speed"])
+    assert capsys.readouterr().err.count("no denoiser was judged") == 1
+
+
+def test_a_part_of_the_benchmark_that_fails_stops_no_other(monkeypatch):
+    from pointae.benchmark import suite
+    from pointae.benchmark.results import Plan, Table
+
+    def failing(plan, results):
+        raise ComponentError("not here")
+
+    def measured(plan, results):
+        results.tables["streams"] = Table("streams", {}, [])
+
+    monkeypatch.setattr(suite, "PARTS", {"networks": failing, "streams": measured})
+    monkeypatch.setattr(suite, "pin", lambda threads: threads)
+    attempts = Attempts()
+    results, _, _ = suite.run_parts(Plan(threads=1), ["networks", "streams"], attempts.at)
+    assert [*results.tables] == ["streams"]
+    assert [str(error) for error in attempts.failures] == ["networks: not here"]

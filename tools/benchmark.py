@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from pointae.argument_types import whole
+from pointae.attempts import Attempts, Each
 from pointae.entry import Parser, run_tool
-from pointae.errors import UsageError, unknown_name
+from pointae.errors import unknown_name
 from pointae.terminal import console, note, progress, warn
 
 
@@ -20,9 +22,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="folder for CSV, JSON, tables.md and PNG")
     parser.add_argument("--check", type=Path, metavar="BASELINE", help="benchmark.json that no ratio may fall behind")
     options = parser.parse_intermixed_args(arguments)
-    if options.threads < 1:
-        raise UsageError(f"--threads must be above 0, got {options.threads}")
 
+    with Attempts() as attempts:
+        _measure(options, attempts.at)
+
+
+def _measure(options: Namespace, each: Each) -> None:
     from rich.table import Column, Table
 
     from pointae.benchmark.ratios import check_rot, read_baseline
@@ -42,7 +47,9 @@ def main(arguments: Sequence[str]) -> None:
         note(remark)
     with progress("measuring", len(names), "parts") as advance:
         plan = Plan(options.quick, options.device, options.threads, advance)
-        results, header, ratios = run_parts(plan, names)
+        results, header, ratios = run_parts(plan, names, each)
+    if not results.tables:
+        return
     console.print(header_line(header))
     for table in results.tables.values():
         for title, rows in table.parts():

@@ -40,11 +40,14 @@ def _judge(runs: Sequence[str], out: Path, each: Each) -> None:
     if not denoisers:
         return
     with progress("compression", compression_steps(denoisers)) as advance:
-        rows = compression_table(denoisers, advance)
+        rows = compression_table(denoisers, advance, each)
+    judged = {row["name"]: denoisers[row["name"]] for row in rows if row["kind"] == "network"}
+    if not judged:
+        return
     _show(rows)
     out.mkdir(parents=True, exist_ok=True)
     plot_compression(rows, out / "compression.png")
-    plot_patterns(example_patterns(denoisers, EXAMPLES), out / "patterns.png")
+    plot_patterns(example_patterns(judged, EXAMPLES), out / "patterns.png")
     console.print(f"saved in {out}: compression.png, compression.csv, patterns.png")
 
 

@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--out", type=Path, default=Path("figures"), help="folder for CSV and PNG (default: figures)")
     options = parser.parse_intermixed_args(arguments)
-    if min(options.events, options.range_events, options.threads) < 1:
-        raise UsageError("--events, --range-events and --threads must be above 0")
+    if min(options.events, options.range_events) < 1:
+        raise UsageError("--events and --range-events must be above 0")
 
     with Attempts() as attempts:
         _judge(options, attempts.at)
@@ -50,28 +50,29 @@ def _judge(options: Namespace, each: Each) -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(options.out / "environment.json", gather_environment())
-    table: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     if options.only in (None, "table"):
-        with progress("table", figures.table_steps(denoisers)) as advance:
-            table = figures.figures_table(denoisers, options.events, advance)
-        write_table(options.out / "table.csv", table)
+        with each("table"), progress("table", figures.table_steps(denoisers)) as advance:
+            rows = figures.figures_table(denoisers, options.events, advance, each)
+        write_table(options.out / "table.csv", rows)
         title = f"{{}}, {options.events:,} events: noise removed, %"
-        for shown in figures.tables_of(table, figures.TABLE_COLUMNS, "condition", title):
+        for shown in figures.tables_of(rows, figures.TABLE_COLUMNS, "condition", title):
             shown.show()
     if options.only in (None, "range"):
-        with progress("range", figures.range_steps(denoisers)) as advance:
-            points = figures.range_curves(denoisers, options.range_events, advance)
-        title = f"{figures.BENCHMARK}, where nothing else is said; {options.range_events:,} events a point"
-        plot_range(points, options.out / "range.png", title)
+        with each("range"), progress("range", figures.range_steps(denoisers)) as advance:
+            points = figures.range_curves(denoisers, options.range_events, advance, each)
+            title = f"{figures.BENCHMARK}, where nothing else is said; {options.range_events:,} events a point"
+            plot_range(points, options.out / "range.png", title)
     if options.only in (None, "speed"):
-        with progress("quality", figures.benchmark_steps(denoisers)) as advance:
-            quality = figures.benchmark_rows(table) or figures.judge_benchmark(denoisers, options.events, advance)
-        with progress("speed", quality_speed_steps(denoisers)) as advance:
-            speeds = quality_speed(denoisers, quality, advance)
-        title = f"events at once: {{}}, threads: {options.threads}; noise removed, %"
-        for shown in figures.tables_of(speeds, figures.SPEED_COLUMNS, "batch", title):
-            shown.show()
-        plot_quality_speed(speeds, options.out / "speed.png", figures.BENCHMARK)
+        with each("speed"):
+            with progress("quality", figures.benchmark_steps(denoisers)) as step:
+                quality = figures.benchmark_rows(rows) or figures.judge_benchmark(denoisers, options.events, step, each)
+            with progress("speed", quality_speed_steps(denoisers)) as advance:
+                speeds = quality_speed(denoisers, quality, advance)
+            title = f"events at once: {{}}, threads: {options.threads}; noise removed, %"
+            for shown in figures.tables_of(speeds, figures.SPEED_COLUMNS, "batch", title):
+                shown.show()
+            plot_quality_speed(speeds, options.out / "speed.png", figures.BENCHMARK)
     console.print(f"saved in {options.out}")
 
 

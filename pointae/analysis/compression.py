@@ -67,7 +67,7 @@ def compression_steps(denoisers: Mapping[str, Denoiser]) -> int:
 
 
 def compression_table(
-    denoisers: Mapping[str, Denoiser], advance: Advance = lambda steps, note: None
+    denoisers: Mapping[str, Denoiser], advance: Advance = lambda steps, note: None, each: Each = strictly
 ) -> list[dict[str, Any]]:
     """Runs that make patterns from a code, judged on the same test events, and what to compare them with.
 
@@ -78,6 +78,7 @@ def compression_table(
     Args:
         denoisers: by name; their runs have the same test events.
         advance: told of every step.
+        each: in what each run is judged.
 
     Returns:
         rows with ``name``, ``kind`` and the figures of :class:`~pointae.metrics.PatternMetrics`. Of kind
@@ -95,7 +96,8 @@ def compression_table(
     advance(1, "events")
     rows = []
     for name, denoiser in denoisers.items():
-        rows.append(_judge_run(name, denoiser, events))
+        with each(name):
+            rows.append(_judge_run(name, denoiser, events))
         advance(1, name)
     return rows + _references(config, events)
 

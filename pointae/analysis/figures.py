@@ -8,7 +8,7 @@ from typing import Any
 
 from pointae.analysis.bootstrap import event_weights
 from pointae.analysis.conditions import ONE_TRACK, TABLE, Condition, sweeps
-from pointae.analysis.judging import baseline_scorers, judge, network_scorer, open_denoisers, oracle_scorer
+from pointae.analysis.judging import Scorer, baseline_scorers, judge, network_scorer, open_denoisers, oracle_scorer
 from pointae.attempts import Each, strictly
 from pointae.geometry import torch_geometry
 from pointae.inference import Denoiser
@@ -53,7 +53,10 @@ def table_steps(denoisers: Mapping[str, Denoiser]) -> int:
 
 
 def figures_table(
-    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+    denoisers: Mapping[str, Denoiser],
+    events: int,
+    advance: Advance = lambda steps, note: None,
+    each: Each = strictly,
 ) -> list[dict[str, Any]]:
     """Figures on the conditions of the table: denoisers, the oracle on the same events, classical filters.
 
@@ -64,19 +67,15 @@ def figures_table(
         denoisers: by name.
         events: of each condition.
         advance: told of every scorer that is done.
+        each: in what each scorer judges.
 
     Returns:
         rows as of :func:`pointae.analysis.judging.judge`.
     """
     rows = []
-    weights = event_weights(events)
     for condition in TABLE:
-        hits = condition.events(events)
-        scorers = [network_scorer(name, denoiser) for name, denoiser in denoisers.items()]
-        judged = []
-        for scorer in [oracle_scorer(condition), *scorers, *baseline_scorers(condition, BASELINE_NAMES)]:
-            judged.append(judge(scorer, condition, hits, weights))
-            advance(1, f"{scorer.name}, {condition.name}")
+        filters = baseline_scorers(condition, BASELINE_NAMES)
+        judged = _rows(condition, denoisers, events, advance, each, filters)
         rows += judged + _means(denoisers, judged)
     return rows
 
@@ -87,10 +86,13 @@ def benchmark_steps(denoisers: Mapping[str, Denoiser]) -> int:
 
 
 def judge_benchmark(
-    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+    denoisers: Mapping[str, Denoiser],
+    events: int,
+    advance: Advance = lambda steps, note: None,
+    each: Each = strictly,
 ) -> list[dict[str, Any]]:
     """As :func:`figures_table`, of denoisers and oracle on the first condition alone."""
-    return _rows(ONE_TRACK, denoisers, events, advance)
+    return _rows(ONE_TRACK, denoisers, events, advance, each)
 
 
 def benchmark_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -132,7 +134,10 @@ def range_steps(denoisers: Mapping[str, Denoiser]) -> int:
 
 
 def range_curves(
-    denoisers: Mapping[str, Denoiser], events: int, advance: Advance = lambda steps, note: None
+    denoisers: Mapping[str, Denoiser],
+    events: int,
+    advance: Advance = lambda steps, note: None,
+    each: Each = strictly,
 ) -> list[dict[str, Any]]:
     """Figures of denoisers and oracle at every point of :func:`pointae.analysis.conditions.sweeps`.
 
@@ -140,6 +145,7 @@ def range_curves(
         denoisers: by name.
         events: of each point.
         advance: told of every scorer that is done.
+        each: in what each scorer judges.
 
     Returns:
         rows as of :func:`pointae.analysis.judging.judge`, with ``sweep`` and ``setting``.
@@ -149,20 +155,26 @@ def range_curves(
     for condition in sweeps():
         key = _key(condition)
         if key not in done:  # several sweeps pass the benchmark
-            done[key] = _rows(condition, denoisers, events, advance)
+            done[key] = _rows(condition, denoisers, events, advance, each)
         named = {"condition": condition.name, "sweep": condition.sweep, "setting": condition.setting}
         rows += [{**row, **named} for row in done[key]]
     return rows
 
 
 def _rows(
-    condition: Condition, denoisers: Mapping[str, Denoiser], events: int, advance: Advance
+    condition: Condition,
+    denoisers: Mapping[str, Denoiser],
+    events: int,
+    advance: Advance,
+    each: Each,
+    filters: Sequence[Scorer] = (),
 ) -> list[dict[str, Any]]:
     hits, weights = condition.events(events), event_weights(events)
     scorers = [network_scorer(name, denoiser) for name, denoiser in denoisers.items()]
     rows = []
-    for scorer in [oracle_scorer(condition), *scorers]:
-        rows.append(judge(scorer, condition, hits, weights))
+    for scorer in [oracle_scorer(condition), *scorers, *filters]:
+        with each(scorer.name):
+            rows.append(judge(scorer, condition, hits, weights))
         advance(1, f"{scorer.name}, {condition.name}")
     return rows
 
@@ -176,7 +188,8 @@ def _means(denoisers: Mapping[str, Denoiser], judged: Sequence[Mapping[str, Any]
     for name, denoiser in denoisers.items():
         recipe = denoiser.config.model_copy(update={"seed": 0, "name": ""}).model_dump_json()
         alike.setdefault(recipe, []).append(name)
-    return [_mean([row for row in judged if row["name"] in names]) for names in alike.values() if len(names) > 1]
+    groups = ([row for row in judged if row["name"] in names] for names in alike.values())
+    return [_mean(group) for group in groups if len(group) > 1]
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 
 from pointae.analysis.conditions import ONE_TRACK
 from pointae.config import Dense2dSettings
+from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
 
@@ -39,7 +40,7 @@ def quality_speed(
     in every round, each round beginning with another; one round before is not counted. Slow ones take part in fewer.
 
     Args:
-        denoisers: by name.
+        denoisers: by name; one that ``quality`` has no row of is left out.
         quality: rows of :func:`pointae.analysis.judging.judge` on these events' condition, the oracle's among
             them; their figures stand beside the speed.
         advance: told of every denoiser that has had its turn.
@@ -49,15 +50,21 @@ def quality_speed(
         ``hits_per_second`` by the median of the rounds, ``events_per_second_p90`` by the time that nine of ten
         rounds keep within, ``times_dense2d`` where one of them is the predecessor's network, and the quality.
         Last the oracle's quality, without speed.
+
+    Raises:
+        DataError: no denoiser has a quality.
     """
+    # Shares with their errors.
+    figures = {row["name"]: {key: row[key] for key in row if key.startswith("noise_removed_at")} for row in quality}
+    denoisers = {name: denoiser for name, denoiser in denoisers.items() if name in figures}
+    if not denoisers:
+        raise DataError("no denoiser was judged, so that none is timed")
     rows = []
     hits = ONE_TRACK.events(max(batch * calls for batch, calls in CALLS.items()))
     for batch, calls in CALLS.items():
         pieces = [hits.events(slice(i * batch, (i + 1) * batch)) for i in range(calls)]
         seconds = _rounds(denoisers, pieces, advance)
         rows += _with_ratio(denoisers, [_row(name, denoisers[name], pieces, taken) for name, taken in seconds.items()])
-    # Shares with their errors.
-    figures = {row["name"]: {key: row[key] for key in row if key.startswith("noise_removed_at")} for row in quality}
     bounds = [row["name"] for row in quality if row["kind"] == "bound"]
     measured = [{**row, **figures[row["name"]]} for row in rows]
     return measured + [{"name": name, "kind": "bound", **figures[name]} for name in bounds]

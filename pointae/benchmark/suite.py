@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pointae.allocator import keep_freed_memory
+from pointae.attempts import Each, strictly
 from pointae.benchmark.degradation import measure_degradation
 from pointae.benchmark.networks import measure_networks
 from pointae.benchmark.peaks import measure_memory
@@ -35,8 +36,13 @@ PARTS: dict[str, Part] = {
 """Every part, in the order they are measured."""
 
 
-def run_parts(plan: Plan, names: Sequence[str]) -> tuple[Results, dict[str, Any], list[Ratio]]:
+def run_parts(plan: Plan, names: Sequence[str], each: Each = strictly) -> tuple[Results, dict[str, Any], list[Ratio]]:
     """Measure parts.
+
+    Args:
+        plan: how much is measured.
+        names: of :data:`PARTS`.
+        each: in what each part is measured.
 
     Returns:
         what was measured; the header: versions, threads, how quiet the machine was; and the ratios, which are also
@@ -47,7 +53,8 @@ def run_parts(plan: Plan, names: Sequence[str]) -> tuple[Results, dict[str, Any]
     results, quiet = Results(), [quiet_share(plan.threads)]
     for name in names:
         plan.advance(0, name)
-        PARTS[name](plan, results)
+        with each(name):
+            PARTS[name](plan, results)
         quiet.append(quiet_share(plan.threads))
         plan.advance(1, name)
     found = ratios(results)
