@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import argparse
+import atexit
 import logging
 import os
 import signal
@@ -74,6 +75,7 @@ class _Signals:
         for number in self.KINDS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as of a job in the background
                 signal.signal(number, self._unwind)
+        atexit.register(self._ignore)
 
     def _unwind(self, number: int, _: object) -> NoReturn:
         self.came = number
@@ -84,6 +86,11 @@ class _Signals:
         for number in self.KINDS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda came, _: os._exit(128 + came))
+
+    def _ignore(self) -> None:
+        """While Python takes itself down it knows no handlers: a signal would take the place of the exit code."""
+        for number in self.KINDS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def exit_code_of(

@@ -226,3 +226,12 @@ def test_streams_in_tests_are_those_of_the_test(capsys):
     told = capsys.readouterr()
     assert told.out == "[bold]a[/x] :smile:\\n\\x1b[31m\n"
     assert told.err == "warning: b\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_the_end_changes_no_exit_code(tmp_path, kind):
+    """It comes while Python takes its modules apart, when handlers are gone already."""
+    late = f"class Late:\n    def __del__(self, kill=os.kill, own=os.getpid()):\n        kill(own, {int(kind)})"
+    done = typed(tmp_path, f"{late}\nsys.late = Late()\nconsole.print('saved')")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"saved\n", b"")

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--kept-only", action="store_true", help="leave removed hits out of the file")
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument("--retention", type=real(0, 1), help="share of signal to keep, e.g. 0.99 (default: the run's)")
-    cut.add_argument("--threshold", type=real(), help="keep hits that score at least this instead")
+    cut.add_argument("--threshold", type=real(0, 1), help="keep hits that score at least this instead")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)

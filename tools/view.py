@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--grid", metavar="NAME", help="panels side by side: before-after, degradation, output or pipeline")
     meanings = "layer, truth, score, time, track, kind or a feature's name (default: kind or layer)"
     add("--colour", metavar="BY", help=meanings)
-    add("--threshold", type=real(), metavar="S", help="keep hits that score at least this")
+    add("--threshold", type=real(0, 1), metavar="S", help="keep hits that score at least this")
     add("--times", type=real(), nargs=2, metavar=("FROM", "TO"), help="show these times only, in ns (or bins)")
     add("--pixels", action="store_true", help="axes in pixels and bins instead of mm and ns")
     add_reading_arguments(parser, run=True)
