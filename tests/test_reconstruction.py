@@ -2,6 +2,7 @@
 
 import csv
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from pointae.analysis.compression import (
     decode_rounded,
     example_patterns,
 )
+from pointae.config.model import Decoder
 from pointae.config_files import load_config
 from pointae.data.events import EventData
 from pointae.errors import CheckpointError, DataError, UsageError
@@ -140,6 +142,17 @@ def test_runs_that_cannot_be_compared_are_told(folder):
     denoisers["dense"].config = denoisers["dense"].config.model_copy(update={"seed": 2})
     with pytest.raises(UsageError, match="dense and set-4 have other test events"):
         compression_table(denoisers)
+    robots = denoisers["dense"].config.model_copy(update={"data": load_config("configs/robots/fc.yaml").data})
+    denoisers["dense"].config = robots
+    with pytest.raises(UsageError, match="dense: was trained on robots"):
+        compression_table(denoisers)
+
+
+def test_every_decoder_that_makes_hits_has_a_line_of_its_own(rows, tmp_path):
+    decoders = [kind.model_fields["name"].default for kind in get_args(get_args(Decoder)[0])]
+    made = [name for name in decoders if name not in ("per_hit", "category_grid")]  # neither makes hits of a detector
+    told = [{**rows["set-4"], "name": name, "decoder": name} for name in made]
+    assert plot_compression(told, tmp_path / "all.png").stat().st_size > 20_000
 
 
 def test_examples_are_of_the_same_events(folder, tmp_path):

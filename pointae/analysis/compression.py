@@ -88,7 +88,7 @@ def compression_table(
         events the same tracks' light once more, which nothing that knows the tracks alone can beat.
 
     Raises:
-        UsageError: runs of other test events.
+        UsageError: runs of robots, or of other test events.
         CheckpointError: a run whose decoder makes no pattern.
     """
     config = _common_config(denoisers)
@@ -142,12 +142,14 @@ def _common_config(denoisers: Mapping[str, Denoiser]) -> Config:
 
     Raises:
         CheckpointError: a run whose decoder makes no pattern.
-        UsageError: runs of other test events.
+        UsageError: runs of robots, or of other test events.
     """
     configs = {name: denoiser.config for name, denoiser in denoisers.items()}
     for name, config in configs.items():
         if config.model.decoder.name == "per_hit":
             raise CheckpointError("its decoder masks hits and makes no pattern", where=name, fix="name runs of others")
+        if config.data.source.kind == "robots":
+            raise UsageError("was trained on robots, which have no noise", where=name, fix="use tools/evaluate.py")
     first, *others = configs
     for name in others:
         if _events_of(configs[name]) != _events_of(configs[first]):

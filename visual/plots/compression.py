@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.storage import write_table
-from visual.colours import BLACK, BLUE, GREEN, GREY, PURPLE, SKY, VERMILLION
+from visual.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from visual.pictures.events import save_picture
 from visual.plots.charts import PLOT_STYLE
 
@@ -24,6 +24,7 @@ _LOOKS = {
     "point_set": ("points", VERMILLION, "o", -15),
     "dense": ("volume", BLUE, "s", 7),
     "image": ("image", GREEN, "^", 7),
+    "autoregressive": ("hits one by one", ORANGE, "D", 7),
 }
 """Of each decoder: what it makes, its colour and marker, and how far above them the size of the code is written."""
 _REFERENCE_LOOKS: tuple[tuple[str, Any], ...] = ((GREY, ":"), (PURPLE, "-."), (BLACK, "--"))
