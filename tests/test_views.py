@@ -443,7 +443,7 @@ def test_the_tool_prints_its_files_and_refuses_events_out_of_range(tmp_path):
     assert done.stdout.splitlines() == names
     refused = run("--event", "3")
     assert refused.returncode == 2
-    assert refused.stderr == "error: event 3 is out of range: the events are 0..2\n"
+    assert refused.stderr == "error: mine.h5: event 3 is out of range: the events are 0..2\n"
 
 
 def test_a_mask_that_does_not_fit_is_told_with_what_was_expected(tmp_path):

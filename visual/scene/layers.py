@@ -213,7 +213,7 @@ def check_event(event: int, num_events: int, where: str | None = None) -> None:
     if not num_events:
         raise DataError("there are no events to show", where=where)
     if not 0 <= event < num_events:
-        raise UsageError(f"event {event} is out of range: the events are 0..{num_events - 1}")
+        raise UsageError(f"event {event} is out of range: the events are 0..{num_events - 1}", where=where)
 
 
 def _parts(hits: HitBatch) -> dict[str, Tensor]:
