@@ -1,11 +1,14 @@
-"""Names of files that are made of what users wrote: such as every system takes, and no longer than it takes."""
+"""Names of files that are made of what users wrote, such as every system takes, and what those they name are called."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from pointae.errors import UsageError
 
 LONGEST = 255
 """Bytes that a file's name may have."""
@@ -36,3 +39,17 @@ def beside(path: Path, ending: str, stem: str | None = None) -> Path:
         mark = f"-{hashlib.sha256(whole).hexdigest()[:8]}"
         stem = whole[: room - len(mark)].decode(errors="ignore") + mark
     return path.with_name(stem + ending)
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What each path is called: its last part, or all of it where two end alike.
+
+    Raises:
+        UsageError: one is named twice.
+    """
+    whole = [path.resolve() for path in paths]
+    for path in whole:
+        if whole.count(path) > 1:
+            raise UsageError("is named twice", where=path)
+    names = [path.name for path in whole]
+    return [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]

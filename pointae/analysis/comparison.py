@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pointae.attempts import Each, strictly
-from pointae.errors import UsageError
+from pointae.file_names import names_of
 from pointae.geometry import differences_of
 from pointae.record import standing
 from pointae.results import check_evaluated, read_judged, read_metrics
@@ -74,16 +74,12 @@ def compare_runs(runs: Sequence[RunDirectory], each: Each = strictly) -> list[Ro
         UsageError: a run is named twice.
         CheckpointError: a run's files cannot be read.
     """
-    paths = [run.path.resolve() for run in runs]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError("is named twice", where=path)
-    names = [path.name for path in paths]
+    names = names_of([run.path for run in runs])
     rows = []
     for name, run in zip(names, runs, strict=True):
         with each(run.path):
             check_evaluated(run)
-            rows.append({"name": name if names.count(name) == 1 else str(run.path), **_figures_of(run)})
+            rows.append({"name": name, **_figures_of(run)})
     key = next((name for name in RANKED_BY if any(_known(row.get(name)) for row in rows)), None)
     return sorted(rows, key=lambda row: -row[key] if key and _known(row.get(key)) else math.inf)
 

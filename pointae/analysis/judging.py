@@ -13,7 +13,7 @@ from pointae.analysis.conditions import Condition, by_chunks
 from pointae.attempts import Each, strictly
 from pointae.classical import BASELINES
 from pointae.config import TorchSource
-from pointae.errors import UsageError
+from pointae.file_names import names_of
 from pointae.geometry import DetectorGeometry
 from pointae.hits import HitBatch
 from pointae.inference import Denoiser
@@ -65,14 +65,9 @@ def open_denoisers(
         UsageError: one is named twice.
         CheckpointError: weights that are damaged or do not fit their config, or a network of another grid.
     """
-    paths = [trained.source.resolve() for trained in found]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError("is named twice", where=path)
-    names = [path.name for path in paths]
-    unique = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+    names = names_of([trained.source for trained in found])
     denoisers = {}
-    for name, trained in zip(unique, found, strict=True):
+    for name, trained in zip(names, found, strict=True):
         with each(name):
             denoiser = Denoiser.of(trained, device)
             note = None if geometry is None else denoiser.check_grid(geometry)
