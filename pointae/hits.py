@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,11 @@ class HitBatch:
         return self.replace(carried=carried)._take(
             slice(int(offsets[0]), int(offsets[-1])), offsets=offsets - offsets[0], **per_event
         )
+
+    def in_blocks(self, events: int) -> Iterator[HitBatch]:
+        """The events in order, ``events`` at a time; at least one block, if need be empty."""
+        for first in range(0, max(self.batch_size, 1), events):
+            yield self.events(slice(first, first + events))
 
     def reordered(self, rows: Tensor) -> HitBatch:
         """The hits in another order; ``rows`` (N,) must keep every hit in its event."""

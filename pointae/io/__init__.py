@@ -1,8 +1,9 @@
 """Hits on disk: one function to read, one to write, whatever the format.
 
-A format is a module with ``read``, ``blocks``, ``attributes`` and, if it can be written, ``Sink``;
-:data:`FORMATS` names it by the ending of its files. Modules are imported when first needed: a
-missing or foreign file is told before torch is loaded.
+A format is a module with ``read``, ``blocks``, ``attributes`` and, if it can be written, ``Sink``; with ``counts``
+where it says first how many hits events have, and ``users`` where it has a place for the user's own columns.
+:data:`FORMATS` names it by the ending of its files. Modules are imported when first needed: a missing or foreign file
+is told before torch is loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pointae.errors import DataError, UsageError, unknown_name
-from pointae.io.boundary import look, reading
+from pointae.io.boundary import HDF5, look, reading
 from pointae.io.options import ReadOptions
 from pointae.storage import open_regular
 
@@ -69,7 +70,7 @@ class Format:
         return import_module(f"pointae.io.{self.module}")
 
 
-_HDF5 = Format("native HDF5", "native_h5", (b"\x89HDF\r\n\x1a\n",))
+_HDF5 = Format("native HDF5", "native_h5", (HDF5,))
 FOLDER, ROBOTS = "folder", "robots"
 FORMATS = {
     ".h5": _HDF5,
@@ -168,9 +169,8 @@ def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:
         path: as of :func:`read_hits`.
         options: as of :func:`read_hits`.
     """
-    chosen, path, settings = _look(path, options)
-    with reading(path, chosen.title):
-        return chosen.code.attributes(path, _assembler(settings))
+    found: dict[str, Any] = _asked("attributes", path, options)
+    return found
 
 
 def hits_of_events(path: str | Path, **options: Any) -> np.ndarray | None:
@@ -179,10 +179,8 @@ def hits_of_events(path: str | Path, **options: Any) -> np.ndarray | None:
     Args:
         path, options: as of :func:`read_hits`.
     """
-    chosen, path, settings = _look(path, options)
-    with reading(path, chosen.title):
-        count = getattr(chosen.code, "counts", None)  # .h5 and .npz keep their offsets apart
-        return count(path, _assembler(settings)) if count else None
+    found: np.ndarray | None = _asked("counts", path, options)
+    return found
 
 
 def users_columns(path: str | Path, **options: Any) -> list[str]:
@@ -191,10 +189,7 @@ def users_columns(path: str | Path, **options: Any) -> list[str]:
     Args:
         path, options: as of :func:`read_hits`.
     """
-    chosen, path, settings = _look(path, options)
-    with reading(path, chosen.title):
-        find = getattr(chosen.code, "users", None)  # images, recordings and robots have no place for any
-        return find(path, _assembler(settings)) if find else []
+    return _asked("users", path, options) or []
 
 
 def check_features(path: str | Path, found: Sequence[str], **options: Any) -> None:
@@ -277,6 +272,14 @@ def output_format(path: str | Path) -> Format:
         advice = f"known: {endings}, and none for a folder of images"
         raise UsageError(f"hits cannot be written as '{path.suffix}'", where=path, fix=advice)
     return chosen
+
+
+def _asked(question: str, path: str | Path, options: Mapping[str, Any]) -> Any:
+    """What a function of a file's format answers; ``None`` where the format has no such function."""
+    chosen, path, settings = _look(path, options)
+    with reading(path, chosen.title):
+        answer = getattr(chosen.code, question, None)
+        return answer(path, _assembler(settings)) if answer else None
 
 
 def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, ReadOptions]:

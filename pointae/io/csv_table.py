@@ -58,9 +58,7 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
     table = _Table.of(path, assembler.options)
     survey = _Survey(table)
     if survey.scattered:
-        hits = assembler.hits(_columns(table, list(table.parts()), None, assembler))
-        for first in range(0, max(hits.batch_size, 1), events_per_block):
-            yield hits.events(slice(first, first + events_per_block))
+        yield from assembler.hits(_columns(table, list(table.parts()), None, assembler)).in_blocks(events_per_block)
         return
     for parts in _whole_events(table.parts(), events_per_block, assembler.options.hits_per_block or sys.maxsize):
         columns = _columns(table, parts, survey, assembler)

@@ -57,9 +57,7 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
 
 def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[HitBatch]:
     """The events of a file, ``events_per_block`` at a time; the whole is read first."""
-    hits = read(path, assembler)
-    for first in range(0, max(hits.batch_size, 1), events_per_block):
-        yield hits.events(slice(first, first + events_per_block))
+    yield from read(path, assembler).in_blocks(events_per_block)
 
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
