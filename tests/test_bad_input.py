@@ -269,15 +269,27 @@ except Exception:
 
 def test_bad_input_is_told_before_a_network_is_loaded(tmp_path):
     WRITERS[".h5"](tmp_path / "a.h5", good() | {"features": np.array([[1.0], [np.nan], [2.0]])})
+    (tmp_path / "a.yaml").write_text(f"data: {{source: {{kind: files, paths: ['{tmp_path / 'a.h5'}']}}}}")
     code = """
 import sys
+from types import SimpleNamespace
 from pointae.errors import DataError
-from tools.denoise import main
-try:
-    main(["torch-base", sys.argv[1], "-o", sys.argv[1] + ".out.h5"])
-except DataError as error:
-    print("not finite" in str(error), "pointae.inference" in sys.modules)
+from pointae.runs import RunDirectory
+from tools import denoise, evaluate, train, view
+RunDirectory.open = lambda path: SimpleNamespace(path=path)  # shipped weights in place of a run
+bad, config = sys.argv[1:]
+for tool, words in {
+    denoise: ["torch-base", bad, "-o", bad + ".out.h5"],
+    evaluate: ["torch-base", bad],
+    train: [config],
+    view: [bad],
+}.items():
+    try:
+        tool.main(words)
+    except DataError as error:
+        slow = [name for name in sys.modules if name.startswith(("pointae.nn", "pointae.inference", "visual", "numba"))]
+        print("not finite" in str(error), slow)
 """
-    command = [sys.executable, "-c", code, str(tmp_path / "a.h5")]
+    command = [sys.executable, "-c", code, str(tmp_path / "a.h5"), str(tmp_path / "a.yaml")]
     out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    assert out.stdout.strip() == "True False"
+    assert out.stdout.splitlines() == ["True []"] * 4

@@ -20,18 +20,22 @@ def main(arguments: Sequence[str]) -> None:
     add_reading_arguments(parser)
     options = parser.parse_intermixed_args(arguments)
 
+    from pointae.io import look_over, read_hits
     from pointae.runs import RunDirectory
     from pointae.trained import open_trained
 
     run = RunDirectory.open(options.run)
     trained = open_trained(run.path)
+    reading = {}
+    if options.hits:
+        reading = vars(reading_options(options, trained.reading(options.hits), options.run))
+        look_over(options.hits, **reading)
 
     from pointae.analysis.comparison import judged_table
     from pointae.analysis.evaluation import evaluate_run, save_evaluation
     from pointae.analysis.robots import evaluate_robots
     from pointae.analysis.stages import save_stages
     from pointae.attempts import Attempts
-    from pointae.io import read_hits
     from pointae.storage import to_json
     from visual.pages.report import Told, write_report
 
@@ -39,8 +43,7 @@ def main(arguments: Sequence[str]) -> None:
         warn(note)
     config, events = trained.config, None
     if options.hits:
-        reading = reading_options(options, trained.reading(options.hits), options.run)
-        events = read_hits(options.hits, **vars(reading))
+        events = read_hits(options.hits, **reading)
     with Attempts() as attempts:
         if config.data.source.kind == "robots":
             robots = evaluate_robots(run, events)

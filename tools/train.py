@@ -38,8 +38,10 @@ def main(arguments: Sequence[str]) -> None:
 
 def _train(path: str, overrides: Sequence[str], runs: str, dry_run: bool) -> None:
     from pointae.config_files import load_config
+    from pointae.io import look_over_source
 
     config = load_config(path, overrides)
+    look_over_source(config.data.source)
     if dry_run:
         from pointae.analysis.dry_run import describe
 

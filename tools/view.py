@@ -22,13 +22,18 @@ EPILOG = """examples:
 def main(arguments: Sequence[str]) -> None:
     """Show the events of a run or file."""
     options = parse(arguments)
+    from pointae.io import look_over
     from pointae.io.arguments import reading_options
     from pointae.trained import reading_as
+
+    reading = reading_options(options, reading_as(options.run, options.path), options.run)
+    if options.path.suffix and not options.path.is_dir():  # a file of hits
+        look_over(options.path, **vars(reading))
+
     from visual.engines import view
     from visual.scene.look import Look
     from visual.scene.source import open_events
 
-    reading = reading_options(options, reading_as(options.run, options.path), options.run)
     source = open_events(options.path, reading)
     for note in source.notes:
         warn(f"{options.path}: {note}")

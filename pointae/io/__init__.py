@@ -24,6 +24,7 @@ from pointae.storage import open_regular
 if TYPE_CHECKING:
     import numpy as np
 
+    from pointae.config import Source
     from pointae.geometry import DetectorGeometry
     from pointae.hits import HitBatch
     from pointae.io.output import HitWriter, WriteReport
@@ -34,6 +35,7 @@ __all__ = [
     "check_features",
     "hits_of_events",
     "look_over",
+    "look_over_source",
     "open_writer",
     "output_format",
     "read_attributes",
@@ -158,6 +160,16 @@ def look_over(path: str | Path, **options: Any) -> None:
             warnings.simplefilter("ignore")  # what is said of it is said when it is read
             for _ in read_blocks(path, 1000, **options):
                 pass
+
+
+def look_over_source(source: Source) -> None:
+    """Look over the files of a config's source, as it reads them; nothing to do where events are simulated.
+
+    Raises:
+        DataError, StorageError, UsageError: as of :func:`look_over`.
+    """
+    for path in getattr(source, "paths", ()):
+        look_over(path, **vars(ReadOptions.of_source(source)))
 
 
 def read_attributes(path: str | Path, **options: Any) -> dict[str, Any]:

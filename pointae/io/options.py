@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from pointae.config import FileSource, Source
+from pointae.config import FileSource, RobotSource, Source
 from pointae.errors import UsageError, unknown_name
-from pointae.geometry import DetectorGeometry, find_geometry
+from pointae.geometry import DetectorGeometry, find_geometry, robot_geometry
 from pointae.io.advice import said
 
 Duplicates = Literal["keep", "merge", "error"]
@@ -96,9 +96,9 @@ class ReadOptions:
 
     @classmethod
     def of_source(cls, source: Source) -> ReadOptions:
-        """What a config says of how its files are read; the defaults for events that are not from files."""
+        """What a config says of how its files are read; robots are on their grid, simulated events have no files."""
         if not isinstance(source, FileSource):
-            return cls()
+            return cls(geometry=robot_geometry() if isinstance(source, RobotSource) else None)
         names = [spec.name for spec in fields(cls) if spec.name in FileSource.model_fields]
         grid = None if source.geometry is None else find_geometry(source.geometry)
         return cls.of({**{name: getattr(source, name) for name in names}, "geometry": grid})
