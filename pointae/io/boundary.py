@@ -129,6 +129,17 @@ def _start_behind_user_block(file: BinaryIO, start: bytes) -> bytes:
     return start
 
 
+def bytes_held(path: Path) -> int:
+    """Bytes of a file that are on the disk: holes of a sparse one hold nothing."""
+    about = path.stat()
+    return min(about.st_size, 512 * getattr(about, "st_blocks", 0) or about.st_size)  # not all systems tell of blocks
+
+
+def most_unpacked(path: Path, free: int = FREE_BYTES) -> int:
+    """Bytes to which a file may unpack: ``free``, or :data:`MAX_RATIO` times those that it holds."""
+    return max(free, MAX_RATIO * bytes_held(path))
+
+
 def bounded(sizes: Mapping[str, int], path: Path) -> None:
     """Refuse a file whose arrays would take far more memory than can come from what it holds.
 
@@ -139,14 +150,10 @@ def bounded(sizes: Mapping[str, int], path: Path) -> None:
     Raises:
         DataError: more than :data:`MAX_RATIO` times the file's size.
     """
-    about = path.stat()
-    # Holes of a sparse file hold nothing; some file systems do not tell of blocks.
-    held = min(about.st_size, 512 * getattr(about, "st_blocks", 0) or about.st_size)
-    total = sum(sizes.values())
-    if total > max(FREE_BYTES, MAX_RATIO * held):
+    if sum(sizes.values()) > most_unpacked(path):
         name = max(sizes, key=lambda key: sizes[key])
         raise DataError(
-            f"{name} declares {sizes[name]:,} bytes but the whole file has {held:,}",
+            f"{name} declares {sizes[name]:,} bytes but the whole file has {bytes_held(path):,}",
             fix="the file is damaged or made to exhaust the memory; write it again, or in parts of fewer hits",
         )
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from pointae.errors import DataError
-from pointae.io.boundary import FREE_BYTES, MAX_RATIO
+from pointae.io.boundary import bytes_held, most_unpacked
 from pointae.optional import require
 from pointae.storage import open_regular
 
@@ -135,13 +135,12 @@ def find_dialect(path: Path, has_names: Callable[[Sequence[str]], bool]) -> Dial
 
 def check_unpacked(path: Path) -> None:
     """Raise where a compressed file unpacks to far more than tables do, before any of it is taken for rows."""
-    size, total = path.stat().st_size, 0
-    most = max(FREE_BYTES, MAX_RATIO * size)
+    most, total = most_unpacked(path), 0
     with _unpacked(path) as raw:
         while part := raw.read(1 << 20):
             total += len(part)
             if total > most:
-                told = f"unpacks to more than {most:,} bytes, the file has {size:,}"
+                told = f"unpacks to more than {most:,} bytes, the file has {bytes_held(path):,}"
                 raise DataError(told, fix="unpack it yourself if you trust it")
 
 

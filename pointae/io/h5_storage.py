@@ -15,7 +15,7 @@ import numpy as np
 
 from pointae.errors import ComponentError, DataError
 from pointae.io.assembly import Array
-from pointae.io.boundary import FREE_BYTES, MAX_RATIO
+from pointae.io.boundary import most_unpacked
 from pointae.io.native_users import in_native_order
 from pointae.optional import is_installed, require
 from pointae.storage import open_regular
@@ -24,7 +24,7 @@ MAX_CHUNK = 128 << 20
 """Bytes of a chunk, which is unpacked as a whole."""
 MAX_EMPTY_CHUNKS = 100_000
 """Chunks that may be declared without being stored, and as many for each stored one."""
-MAX_TEXT = 64 << 20
+TEXT_BYTES = 64 << 20
 """Bytes of text read at a time."""
 MAX_SCANNED = 1 << 30
 """Bytes of a file in which long texts are looked for; in larger ones texts are as short as is usual."""
@@ -130,8 +130,8 @@ def read_rows(name: str, array: h5py.Dataset, first: int, last: int, longest: in
     if array.dtype.kind != "O":
         return in_native_order(array[first:last])
     rows, total = np.empty((last - first, *array.shape[1:]), object), 0
-    most = max(FREE_BYTES, MAX_RATIO * Path(array.file.filename).stat().st_size)
-    step = max(1, MAX_TEXT // (longest * math.prod(array.shape[1:]) or 1))
+    most = most_unpacked(Path(array.file.filename))
+    step = max(1, TEXT_BYTES // (longest * math.prod(array.shape[1:]) or 1))
     known: dict[str, str] = {}
     for at in range(first, last, step):
         part = array.asstr()[at : min(at + step, last)]

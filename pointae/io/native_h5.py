@@ -29,7 +29,7 @@ from pointae.io.assembly import (
     whole_numbers,
 )
 from pointae.io.boundary import bounded
-from pointae.io.h5_storage import MAX_TEXT, Disk, check_storage, longest_text, read_rows
+from pointae.io.h5_storage import TEXT_BYTES, Disk, check_storage, longest_text, read_rows
 from pointae.io.native import (
     OPTIONAL,
     REQUIRED,
@@ -204,7 +204,7 @@ class _Source:
         if array is None:
             return None
         if _holds_texts(array):
-            step = max(1, MAX_TEXT // self._longest_text)
+            step = max(1, TEXT_BYTES // self._longest_text)
             parts = (array[at : min(at + step, last)] for at in range(first, last, step))
             return list(chain.from_iterable(map(texts, parts)))
         if array.dtype.kind == "S":
@@ -241,7 +241,7 @@ def _attributes(file: h5py.File) -> dict[str, Any]:
         rows = math.prod(about.shape)
         if texts_apart and rows > 1:
             longest = longest or longest_text(Path(file.filename))
-            _check_size(name, rows * longest, MAX_TEXT)
+            _check_size(name, rows * longest, TEXT_BYTES)
         elif not texts_apart:
             _check_size(name, rows * about.dtype.itemsize, MAX_ATTRIBUTE_BYTES)
         found[from_text(name)] = from_text(file.attrs[name])

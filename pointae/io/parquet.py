@@ -15,7 +15,7 @@ from pointae.carried import USERS, Carried, texts_of
 from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.io.assembly import Array, Assembler, Columns, as_field, real_numbers, whole_numbers
-from pointae.io.boundary import FREE_BYTES, MAX_RATIO, bounded
+from pointae.io.boundary import FREE_BYTES, bounded, bytes_held, most_unpacked
 from pointae.io.native import attributes_of, stated_geometry
 from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
@@ -26,7 +26,7 @@ from pointae.storage import parse_json
 METADATA = b"pointae"
 """Key of the file's metadata under which the attributes of native files are kept, as JSON."""
 CARRIED_BYTES = 1 << 30
-"""The user's columns of fixed width may take so much memory, or :data:`MAX_RATIO` times the file's size."""
+"""The user's columns of fixed width may take so much memory, or as much as any file may unpack to."""
 TEXT = "BYTE_ARRAY"
 
 
@@ -102,7 +102,7 @@ class _Table:
 
     def column(self, name: str, place: int) -> Any:
         """A column without empty places; texts as codes of different ones."""
-        found = self._read([place], as_codes=True).column(0)
+        found = self._read([place], as_codes=self._has_texts(place)).column(0)
         if found.null_count:
             told = f"{name} is empty in {found.null_count} of {len(found)} rows"
             raise DataError(told, fix="fill or drop these rows")
@@ -120,20 +120,18 @@ class _Table:
         """The user's columns, of Arrow's types."""
         layout = self.header.layout(ids_are_events)
         places = [place for place, (ours, _) in enumerate(layout) if ours == USERS]
-        fixed = {place: self._size(place) for place in places}
-        held = self._path.stat().st_size
-        self._refuse_above(max(CARRIED_BYTES, MAX_RATIO * held), fixed)
-        texts = [place for place in places if any(self._kinds(place))]
+        self._refuse_above(CARRIED_BYTES, {place: self._size(place) for place in places})
+        texts = [place for place in places if self._has_texts(place)]
         unpacked = {place: _bytes_of(self._read([place], as_codes=True).column(0)) for place in texts}
-        self._refuse_above(max(FREE_BYTES, MAX_RATIO * held), unpacked)
+        self._refuse_above(FREE_BYTES, unpacked)
         return Carried(layout, tuple(self._read(places).columns))
 
-    def _refuse_above(self, most: int, sizes: Mapping[int, int]) -> None:
-        if sum(sizes.values()) > most:
+    def _refuse_above(self, free: int, sizes: Mapping[int, int]) -> None:
+        if sum(sizes.values()) > most_unpacked(self._path, free):
             place = max(sizes, key=lambda key: sizes[key])
             raise DataError(
                 f"column '{self._schema.names[place]}' unpacks to {sizes[place]:,} bytes, the file has "
-                f"{self._path.stat().st_size:,}",
+                f"{bytes_held(self._path):,}",
                 fix="leave the column out: it is none of hits",
             )
 
@@ -152,8 +150,9 @@ class _Table:
                 total += chunk.total_uncompressed_size if chunk.physical_type == TEXT else 0
         return total
 
-    def _kinds(self, place: int) -> list[bool]:
-        return [self._file.metadata.schema.column(leaf).physical_type == TEXT for leaf in self._leaves[place]]
+    def _has_texts(self, place: int) -> bool:
+        schema = self._file.metadata.schema
+        return any(schema.column(leaf).physical_type == TEXT for leaf in self._leaves[place])
 
 
 def _leaves(kind: Any) -> int:
