@@ -21,6 +21,7 @@ FORMAT = "pointae-hits"
 FORMAT_VERSION = 1
 REQUIRED = ("coords", "offsets")
 OPTIONAL = ("features", *PER_HIT, "event_id", "event_time_ns")
+JSON_FIX = "json.dumps({...}) makes such a text"
 JSON_BEGINS = ("{", "[", '"')
 """How text begins that is JSON in an attribute of HDF5."""
 PER_EVENT = ("event_id", "event_time_ns")
@@ -38,6 +39,25 @@ def attributes_of(hits: HitBatch, extra: Mapping[str, Any]) -> dict[str, Any]:
     if hits.feature_names:
         own["feature_names"] = list(hits.feature_names)
     return {**extra, **own}
+
+
+def attributes_from_json(text: str | bytes, name: str = "attributes") -> dict[str, Any]:
+    """Attributes that a file keeps as a text of JSON.
+
+    Args:
+        text: of any origin.
+        name: of the place where the file keeps it.
+
+    Raises:
+        DataError: it is no JSON object.
+    """
+    try:
+        stored = parse_json(text, undefined=True)
+    except ValueError as error:
+        raise DataError(f"{name} cannot be read: {error}", fix=JSON_FIX) from error
+    if not isinstance(stored, dict):
+        raise DataError(f"{name} must be a JSON object of names and values", fix=JSON_FIX)
+    return stored
 
 
 def stated_geometry(attributes: Mapping[str, Any]) -> DetectorGeometry | None:

@@ -43,9 +43,10 @@ from pointae.io.native import (
     stated_geometry,
     to_text,
 )
-from pointae.io.native_users import RESERVED, UserArrays, rounded_by_float32, stored_users
+from pointae.io.native_users import RESERVED, UserArrays, stored_users
 from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
+from pointae.io.table import rounded_by_float32
 
 ROWS = 1 << 16
 """Rows converted at a time: what a read takes beyond its result."""

@@ -28,9 +28,11 @@ from pointae.io.assembly import (
 )
 from pointae.io.boundary import bounded
 from pointae.io.native import (
+    JSON_FIX,
     OPTIONAL,
     REQUIRED,
     arrays_of,
+    attributes_from_json,
     attributes_of,
     bytes_needed,
     check_required,
@@ -38,11 +40,12 @@ from pointae.io.native import (
     feature_names,
     stated_geometry,
 )
-from pointae.io.native_users import RESERVED, UserArrays, in_native_order, rounded_by_float32, stored_users
+from pointae.io.native_users import RESERVED, UserArrays, stored_users
 from pointae.io.numpy_file import Header, read_array, read_header
 from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
-from pointae.storage import JSON_BYTES, parse_json
+from pointae.io.table import rounded_by_float32
+from pointae.storage import JSON_BYTES
 
 MAX_TEXTS = 1 << 28
 """Characters of an array of texts, all of which take as much room as the longest."""
@@ -69,15 +72,8 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
         with archive.open(info) as stream:
             header = _header(stream, info, "attributes")
             if header.shape or header.dtype.kind not in "US" or header.bytes > 4 * JSON_BYTES:
-                raise DataError("attributes must be one text of JSON", fix="numpy.array(json.dumps({...}))")
-            text = read_array(stream, header, "attributes").item()  # type: ignore[arg-type]
-    try:
-        stored = parse_json(text, undefined=True)
-    except ValueError as error:
-        raise DataError(f"attributes cannot be read: {error}", fix="numpy.array(json.dumps({...}))") from error
-    if not isinstance(stored, dict):
-        raise DataError("attributes must be a JSON object of names and values")
-    return stored
+                raise DataError("attributes must be one text of JSON", fix=JSON_FIX)
+            return attributes_from_json(read_array(stream, header, "attributes").item())  # type: ignore[arg-type]
 
 
 def counts(path: Path, assembler: Assembler) -> Array:
@@ -167,7 +163,7 @@ def _columns(arrays: dict[str, Array], users: UserArrays, stated: Mapping[str, A
         columns.event_id = _event_ids(arrays["event_id"])
     if "event_time_ns" in arrays:
         columns.event_time_ns = real_numbers(arrays["event_time_ns"], "event_time_ns", np.float64)
-    return users.into(columns, lambda name: in_native_order(arrays[name]), unrounded)
+    return users.into(columns, arrays.__getitem__, unrounded)
 
 
 def _event_ids(values: Array) -> Array | list[str]:

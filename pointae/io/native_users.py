@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,6 @@ COLUMNS, EVENT_COLUMNS = "columns", "event_columns"
 """Attributes: of each column of a table our word, its name and its array; of arrays a value an event name and array."""
 PLAIN = re.compile(r"[^/\\:\0]+")
 """Names that HDF5 and zip archives hold as they are."""
-EXACT = ("float32", "float16", "int16", "uint16", "int8", "uint8", "bool")
-"""Types of features that float32 holds as they are."""
 
 
 class UserArrays:
@@ -45,8 +43,8 @@ class UserArrays:
     ) -> None:
         self._options = options
         whole = [name for name in shapes if shapes[name] and name not in RESERVED and _is_plain_type(dtypes[name])]
-        layout = _triples(stated.get(COLUMNS))
-        apart = {array: name for name, array in _pairs(stated.get(EVENT_COLUMNS))}
+        layout = _rows_of_texts(stated.get(COLUMNS), 3)
+        apart = {array: name for name, array in _rows_of_texts(stated.get(EVENT_COLUMNS), 2)}
         known = {array for _, _, array in layout}
         self.per_event = {
             name: apart.get(name, name)
@@ -109,11 +107,6 @@ class UserArrays:
 
 RESERVED = {*REQUIRED, *OPTIONAL, "attributes", "allow_pickle", "file"}
 """Names of arrays that are the format's, or that numpy takes for options."""
-
-
-def rounded_by_float32(dtype: np.dtype) -> bool:
-    """Whether features of a type may be rounded when a network is given them."""
-    return dtype.newbyteorder("=").name not in EXACT
 
 
 def in_native_order(values: Array) -> Array:
@@ -179,15 +172,7 @@ def _is_plain_type(dtype: np.dtype) -> bool:
     return dtype.kind in "biufSUO" and dtype.names is None
 
 
-def _triples(stated: Any) -> list[tuple[str, str, str]]:
-    rows = stated if isinstance(stated, list) else []
-    return [tuple(row) for row in rows if _is_row(row, 3)]
-
-
-def _pairs(stated: Any) -> list[tuple[str, str]]:
-    rows = stated if isinstance(stated, list) else []
-    return [tuple(row) for row in rows if _is_row(row, 2)]
-
-
-def _is_row(row: Any, length: int) -> bool:
-    return isinstance(row, Sequence) and len(row) == length and all(isinstance(text, str) for text in row)
+def _rows_of_texts(stated: Any, length: int) -> list[list[str]]:
+    """The rows of a table in an attribute; what is none is passed over."""
+    rows = [row for row in stated if isinstance(row, list) and len(row) == length] if isinstance(stated, list) else []
+    return [row for row in rows if all(isinstance(text, str) for text in row)]

@@ -16,12 +16,11 @@ from pointae.errors import DataError
 from pointae.hits import HitBatch
 from pointae.io.assembly import Array, Assembler, Columns, as_field, real_numbers, whole_numbers
 from pointae.io.boundary import FREE_BYTES, bounded, bytes_held, most_unpacked
-from pointae.io.native import attributes_of, stated_geometry
+from pointae.io.native import attributes_from_json, attributes_of, stated_geometry
 from pointae.io.options import ReadOptions
 from pointae.io.output import WriteReport
 from pointae.io.table import COORDS, TIME, Header, constant_within, grouped_by_event, in_order, understood
 from pointae.optional import require
-from pointae.storage import parse_json
 
 METADATA = b"pointae"
 """Key of the file's metadata under which the attributes of native files are kept, as JSON."""
@@ -63,10 +62,7 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
     text = (schema.metadata or {}).get(METADATA)
     if text is None:
         return {"format": "parquet", "columns": schema.names}
-    stored = parse_json(text)
-    if not isinstance(stored, dict):
-        raise DataError("its metadata 'pointae' must be a JSON object of names and values")
-    return stored
+    return attributes_from_json(text, "its metadata 'pointae'")
 
 
 def users(path: Path, assembler: Assembler) -> list[str]:

@@ -42,6 +42,8 @@ USUAL = {
     "t": ("toa", "tof", "time", "time_bin", "tbin", "it", "toa_ns", "t_ns", "z"),
 }
 """What other programs call our columns, the likeliest first."""
+EXACT = ("float32", "float16", "int16", "uint16", "int8", "uint8", "bool")
+"""Types of features that float32 holds as they are."""
 WORD = re.compile(r"\w+")
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
@@ -171,9 +173,14 @@ def single_precision(features: Mapping[str, Array]) -> Array:
     return np.stack([real_numbers(values, f"feature '{name}'") for name, values in features.items()], axis=1)
 
 
+def rounded_by_float32(dtype: np.dtype) -> bool:
+    """Whether features of a type may be rounded when a network is given them."""
+    return dtype.newbyteorder("=").name not in EXACT
+
+
 def warn_of_rounding(name: str, values: Array) -> None:
     """Say it where float32 makes different values of a feature equal."""
-    if values.dtype.kind not in "iuf" or values.dtype.itemsize <= 2:
+    if values.dtype.kind not in "iuf" or not rounded_by_float32(values.dtype):
         return
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float32)
