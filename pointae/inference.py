@@ -257,7 +257,7 @@ def denoise_file(
             note = denoiser.check_grid(hits.geometry)
             if note and note not in report.notes:
                 report.notes.append(note)
-            if given.on_bad == "skip":
+            if given.skips:
                 large = too_large(hits, denoiser.model.max_hits)
                 left_out, hits = left_out + int(large.sum()), hits.events((~large).nonzero()[:, 0])
             _refuse_large_events(denoiser, hits, report.events, source)
@@ -284,7 +284,7 @@ def denoise_file(
 def _refuse_early(denoiser: Denoiser, source: Path, given: ReadOptions) -> None:
     """Refuse a file with an event too large before any other is denoised, where its offsets say so."""
     most = denoiser.model.max_hits
-    if most is None or given.on_bad == "skip":
+    if most is None or given.skips:
         return
     counts = hits_of_events(source, **vars(given))
     if counts is None or not (counts > most).any():

@@ -65,6 +65,14 @@ def test_folders_of_images_with_labels(tmp_path, bundle, labels):
         read_hits(tmp_path)
 
 
+def test_a_folder_of_bundles_without_events_has_none(tmp_path):
+    torch.save(torch.zeros(0, 1, 128, 88), tmp_path / "a.pt")
+    assert read_hits(tmp_path).batch_size == 0
+    assert [hits.batch_size for hits in read_blocks(tmp_path, 2)] == [0]
+    torch.save(torch.ones(3, 1, 128, 88), tmp_path / "b.pt")
+    assert [hits.batch_size for hits in read_blocks(tmp_path, 2)] == [2, 1]
+
+
 def test_one_image(tmp_path, bundle):
     np.save(tmp_path / "a.npy", bundle[0, 0].numpy().astype(">i2"))
     hits = read_hits(tmp_path / "a.npy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,13 @@ def test_the_attributes_name_the_grid(tmp_path):
     path = table(tmp_path / "a.csv", ["r", 0, *grid()])
     assert read_attributes(path)["spatial_shape"] == [11, 11, 11]
     assert read_hits(path).counts.tolist() == [0]
+
+
+def test_a_packed_table_is_told_to_be_unpacked(tmp_path):
+    path = table(tmp_path / "a.csv", ["r", 0, *grid()])
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(DataError, match=r"is packed by gzip, not a robots table \(unpack it: gunzip\)"):
+        read_hits(tmp_path / "a.csv.gz", geometry=robot_geometry())
 
 
 def test_the_summary_of_robots(tmp_path):

@@ -267,10 +267,11 @@ def read_source_files(source: FileSource, carry: bool = False) -> HitBatch:
             others have it.
     """
     options = {**vars(ReadOptions.of_source(source)), "carry": carry}
-    parts = [read_hits(path, **options) for path in source.paths]
-    for path, part in zip(source.paths, parts, strict=True):
-        check_features(path, part.feature_names, **options)
-        _check_joins(path, part, source.paths[0], parts[0], source)
+    parts: list[HitBatch] = []
+    for path in source.paths:
+        parts.append(read_hits(path, **options))
+        check_features(path, parts[-1].feature_names, **options)
+        _check_joins(path, parts[-1], source.paths[0], parts[0], source)
     hits = HitBatch.concat(parts)
     if hits.carried is not None and len(parts) > 1:  # the rows of several files have no order of their own
         hits = hits.replace(carried=replace(hits.carried, places=None))

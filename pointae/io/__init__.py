@@ -307,6 +307,7 @@ def _look(path: str | Path, options: Mapping[str, Any]) -> tuple[Format, Path, R
         look(path, chosen.title, chosen.magic, path.suffix, chosen.packed)
     if ending == ".csv" and _is_robot_table(path, settings.geometry):
         chosen = FORMATS[ROBOTS]
+        look(path, chosen.title, chosen.magic, path.suffix, chosen.packed)
     return chosen, path, settings
 
 

@@ -71,9 +71,9 @@ class Assembler:
         self._first_problem = ""
 
     @property
-    def skips(self) -> bool:
-        """Whether bad events are left out rather than told."""
-        return self.options.on_bad == "skip"
+    def instead(self) -> int | None:
+        """What stands for a bin number that does not fit, which makes its event a bad one; ``None``: it is told."""
+        return -1 if self.options.skips else None
 
     def hits(self, columns: Columns) -> HitBatch:
         """The hits of the next block of events.
@@ -86,7 +86,7 @@ class Assembler:
         geometry = columns.geometry or self.options.geometry or grid_that_holds(columns.coords)
         _check_times(columns.event_time_ns, first)
         bad = self._bad_events(columns, geometry, first)
-        if self.skips and columns.event_id is None:
+        if self.options.skips and columns.event_id is None:
             columns.event_id = np.arange(first, first + events)
         hits = _batch(columns, geometry, trusted=len(bad) > 0)
         if len(bad):
@@ -115,7 +115,7 @@ class Assembler:
             return np.empty(0, np.int64)
         row, what = min(problems)
         told = f"{what}: hit {place_of(columns.offsets, first)(row)}"
-        if not self.skips:
+        if not self.options.skips:
             raise DataError(told, fix=SKIP)
         self._first_problem = self._first_problem or told
         rows = np.flatnonzero(_bad_rows(columns, geometry))

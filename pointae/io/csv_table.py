@@ -45,7 +45,7 @@ PART_CHARACTERS = 1 << 20
 
 def read(path: Path, assembler: Assembler) -> HitBatch:
     """All events of a table; ``hit_id`` is the row's number where the table has none."""
-    table = _Table.of(path, assembler.options)
+    table = _opened(path, assembler.options)
     return assembler.hits(_columns(table, list(table.parts()), None, assembler))
 
 
@@ -55,7 +55,7 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
     The table is read twice: first to see which events there are. If their rows are scattered,
     the whole is taken into memory.
     """
-    table = _Table.of(path, assembler.options)
+    table = _opened(path, assembler.options)
     survey = _Survey(table)
     if survey.scattered:
         yield from assembler.hits(_columns(table, list(table.parts()), None, assembler)).in_blocks(events_per_block)
@@ -74,7 +74,17 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
 
 def users(path: Path, assembler: Assembler) -> list[str]:
     """Names of the user's own columns."""
-    return _Table.of(path, assembler.options, quiet=True).header.names_of_users
+    return _Table.of(path, assembler.options).header.names_of_users
+
+
+def _opened(path: Path, options: ReadOptions) -> _Table:
+    """A table whose rows may be read; what is unusual about it is noted."""
+    table = _Table.of(path, options)
+    if table.dialect.packed:
+        check_unpacked(path)
+    if table.dialect.note:
+        warnings.warn(f"{path}: {table.dialect.note}", Note, stacklevel=5)
+    return table
 
 
 # ---- reading -----------------------------------------------------------------------------------------
@@ -118,14 +128,9 @@ class _Table:
     header: Header
 
     @classmethod
-    def of(cls, path: Path, options: ReadOptions, quiet: bool = False) -> _Table:
+    def of(cls, path: Path, options: ReadOptions) -> _Table:
         dialect = find_dialect(path, lambda names: has_hits(names, options))
-        table = cls(path, options, dialect, understood(dialect.header, options, "the first line names the columns; "))
-        if dialect.packed:
-            check_unpacked(path)
-        if dialect.note and not quiet:
-            warnings.warn(f"{path}: {dialect.note}", Note, stacklevel=5)
-        return table
+        return cls(path, options, dialect, understood(dialect.header, options, "the first line names the columns; "))
 
     def parts(self, only: tuple[str, ...] | None = None) -> Iterator[_Part]:
         """The rows, some megabytes at a time, converted; at least one part, if need be empty.
@@ -134,7 +139,7 @@ class _Table:
             only: convert these fields, and no features; ``None``: all.
         """
         first, start, fields = 0, self.dialect.lines + 1, self.header.fields
-        skips, width = self.options.on_bad == "skip", len(self.header.names)
+        skips, width = self.options.skips, len(self.header.names)
         users = self._carried_columns()
         for text in self._texts():
             cells, lines = _split(text, self.dialect, width, start)
@@ -266,11 +271,10 @@ def _columns(table: _Table, parts: list[_Part], survey: _Survey | None, assemble
             for place, column in zip(columns, cells, strict=True):
                 kinds[place].see(column)
         carried = Carried(layout, tuple(kinds[at].read(column) for at, column in zip(columns, cells, strict=True)))
-    instead = -1 if assembler.skips else None
     numbers = list(map(event_number, labels))
     numeric = survey.numeric if survey else None not in numbers and (calls or len(set(numbers)) == len(numbers))
     event_id: Array | list[str] = np.array(numbers, np.int64) if numeric else labels
-    return grouped_by_event(codes, event_id, values, features, carried, instead)
+    return grouped_by_event(codes, event_id, values, features, carried, assembler.instead)
 
 
 class _Survey:

@@ -64,7 +64,7 @@ def _pieces(path: Path, events: int, assembler: Assembler) -> Iterator[HitBatch]
         truth = None if labels is None else _images(labels / file.name)
         with reading(file, "images"):
             geometry = grid_of(images, assembler)
-            for at in range(0, len(images), events):
+            for at in range(0, max(len(images), 1), events):
                 some = slice(at, at + events)
                 yield _labelled(images[some], None if truth is None else truth[some], geometry, file, at)
 

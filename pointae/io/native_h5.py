@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -96,17 +97,15 @@ class _Source:
     """An open file whose arrays have been checked to be what their names say, within what the file holds."""
 
     def __init__(self, file: h5py.File, assembler: Assembler) -> None:
-        self._skips = assembler.skips
-        path = Path(file.filename)
+        self._instead, self._path = assembler.instead, Path(file.filename)
         attributes = _attributes(file)
         check_required(file, _contents(file))
         self._arrays = {name: _array(file, name) for name in (*REQUIRED, *OPTIONAL) if name in file}
         shapes = {name: array.shape for name, array in self._arrays.items()}
         check_shapes(shapes)
-        bounded(bytes_needed(shapes, {name: array.dtype.itemsize for name, array in self._arrays.items()}), path)
+        bounded(bytes_needed(shapes, {name: array.dtype.itemsize for name, array in self._arrays.items()}), self._path)
         for name, array in self._arrays.items():
             check_storage(name, array)
-        self._longest_text = longest_text(path) if _holds_texts(self._arrays.get("event_id")) else 1
         self.offsets = checked_offsets(self._rows("offsets", 0, shapes["offsets"][0], np.int64), shapes["coords"][0])
         channels = self._arrays["features"].shape[1] if "features" in self._arrays else 0
         self._names = feature_names(attributes, channels)
@@ -114,6 +113,11 @@ class _Source:
         self._geometry = stated_geometry(attributes)
         if self._geometry is None and assembler.options.geometry is None:
             self._geometry = self._grid_of_all()
+
+    @cached_property
+    def _longest_text(self) -> int:
+        """Found by a search of the whole file, where any array holds texts."""
+        return longest_text(self._path)
 
     @property
     def events(self) -> int:
@@ -144,7 +148,8 @@ class _Source:
 
         def users(name: str) -> Array:
             rows = (first, last) if name in self._users.per_event else (start, stop)
-            return read_rows(name, self._arrays[name], *rows, self._longest_text)
+            array = self._arrays[name]
+            return read_rows(name, array, *rows, self._longest_text if _holds_texts(array) else 0)
 
         columns = Columns(
             coords=self._rows("coords", start, stop, np.int32),
@@ -169,11 +174,9 @@ class _Source:
         shapes = {name: array.shape for name, array in found.items()}
         dtypes = {name: array.dtype for name, array in found.items()}
         users = UserArrays(shapes, dtypes, len(self._arrays["coords"]), self.events, stated, options)
-        bounded({name: math.prod(shapes[name]) * dtypes[name].itemsize for name in users.arrays}, Path(file.filename))
+        bounded({name: math.prod(shapes[name]) * dtypes[name].itemsize for name in users.arrays}, self._path)
         for name in users.arrays:
             check_storage(name, found[name])
-        if any(_holds_texts(found[name]) for name in users.arrays):
-            self._longest_text = longest_text(Path(file.filename))
         self._arrays |= {name: found[name] for name in users.arrays}
         return users
 
@@ -193,7 +196,7 @@ class _Source:
             return place_of(self.offsets)(first + row)
 
         if name == "coords":
-            return whole_numbers(part, name, np.int32, place, instead=-1 if self._skips else None)
+            return whole_numbers(part, name, np.int32, place, self._instead)
         if name == "features":
             return real_numbers(part, name)
         if name == "offsets":

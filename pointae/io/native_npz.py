@@ -145,10 +145,9 @@ def _header(stream: IO[bytes], info: zipfile.ZipInfo, name: str) -> Header:
 def _columns(arrays: dict[str, Array], users: UserArrays, stated: Mapping[str, Any], assembler: Assembler) -> Columns:
     offsets = checked_offsets(arrays.pop("offsets"), len(arrays["coords"]))
     place = place_of(offsets)
-    instead = -1 if assembler.skips else None
     # Each array is let go of once it is converted.
     columns = Columns(
-        coords=whole_numbers(arrays.pop("coords"), "coords", np.int32, place, instead),
+        coords=whole_numbers(arrays.pop("coords"), "coords", np.int32, place, assembler.instead),
         offsets=offsets,
         per_hit={name: as_field(arrays.pop(name), name, place) for name in FIELD_DTYPES if name in arrays},
         geometry=stated_geometry(stated),

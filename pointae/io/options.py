@@ -85,6 +85,11 @@ class ReadOptions:
                 "trigger_delay_ns counts from a trigger", fix=f"name one: {said('trigger', 'tdc1_rising')}"
             )
 
+    @property
+    def skips(self) -> bool:
+        """Whether bad events are left out rather than told."""
+        return self.on_bad == "skip"
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ReadOptions:
         """The options given by keyword; ``None`` means the default."""

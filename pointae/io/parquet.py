@@ -45,8 +45,7 @@ def read(path: Path, assembler: Assembler) -> HitBatch:
             first = np.unique(codes, return_index=True)[1]
             event_id = [called[at] for at in ids[first]] if isinstance(called, list) else called[ids[first]]
     carried = table.carried(calls) if assembler.options.carry else None
-    instead = -1 if assembler.skips else None
-    told: Columns = grouped_by_event(codes, event_id, values, features, carried, instead)
+    told: Columns = grouped_by_event(codes, event_id, values, features, carried, assembler.instead)
     told.geometry = stated_geometry(stated)
     return assembler.hits(told)
 

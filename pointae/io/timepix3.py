@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pointae.errors import DataError
-from pointae.geometry import TIMEPIX3_STEP_NS, DetectorGeometry, geometry_to_dict, timepix3_geometry
+from pointae.geometry import MAX_BINS, TIMEPIX3_STEP_NS, DetectorGeometry, geometry_to_dict, timepix3_geometry
 from pointae.hits import HitBatch
 from pointae.io.advice import said
 from pointae.io.assembly import Array, Assembler, without_duplicates
@@ -37,7 +37,6 @@ from pointae.io.timepix3_words import (
 WINDOW_NS = 20e6
 SIXTH_NS = TIMEPIX3_STEP_NS / SIXTHS
 CHIP_PIXELS = 256
-MAX_BINS = (1 << 31) - 1
 QUAD = {3: (0, 0, False), 0: (1, 0, False), 2: (0, 1, True), 1: (1, 1, True)}
 """Of each chip of a layout of 2 x 2 its place, in chips along x and y, and whether it is turned by 180 degrees."""
 
@@ -75,7 +74,7 @@ def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
 
 
 def _words(path: Path, assembler: Assembler) -> Words:
-    return take_apart(path.read_bytes(), assembler.skips)
+    return take_apart(path.read_bytes(), assembler.options.skips)
 
 
 def _events(words: Words, options: ReadOptions) -> tuple[HitBatch, list[str]]:
