@@ -38,12 +38,11 @@ def blocks(path: Path, events_per_block: int, assembler: Assembler) -> Iterator[
     waiting: list[HitBatch] = []
     for piece in _pieces(path, events_per_block, assembler):
         waiting.append(piece)
-        while sum(hits.batch_size for hits in waiting) >= events_per_block:
+        while sum(hits.batch_size for hits in waiting) > events_per_block:
             joined = HitBatch.concat(waiting)
             yield joined.events(slice(0, events_per_block))
             waiting = [joined.events(slice(events_per_block, None))]
-    if waiting[0].batch_size or len(waiting) > 1:
-        yield HitBatch.concat(waiting)
+    yield HitBatch.concat(waiting)
 
 
 def attributes(path: Path, assembler: Assembler) -> dict[str, Any]:
