@@ -39,7 +39,7 @@ class Replacement:
     def __init__(self, path: Path) -> None:
         self.target = Path(os.path.realpath(path)) if path.is_symlink() else path
         _check_replaceable(self.target)
-        _clear_leftovers(self.target.parent)
+        clear_leftovers(self.target.parent)
         name = f".{self.target.name[:SHOWN]}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}.part"
         self.temporary = self.target.with_name(name)
 
@@ -76,7 +76,8 @@ def _check_replaceable(target: Path) -> None:
         raise error
 
 
-def _clear_leftovers(folder: Path) -> None:
+def clear_leftovers(folder: Path) -> None:
+    """Remove from a folder what processes that are dead were writing there."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = LEFTOVER.fullmatch(entry.name)

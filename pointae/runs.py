@@ -22,6 +22,7 @@ from pointae.config_files import load_config
 from pointae.errors import CheckpointError, ConfigError, StorageError
 from pointae.file_names import plain_name
 from pointae.record import RECORD, RunRecord, standing
+from pointae.replacing import clear_leftovers
 from pointae.storage import (
     JSON_BYTES,
     check_regular,
@@ -241,17 +242,15 @@ class RunDirectory:
         Raises:
             CheckpointError: another process holds it.
         """
-        lock = self._lock()
         try:
-            lock.acquire(timeout=HELD_FOR)
+            held = self._lock().acquire(timeout=HELD_FOR)
         except Timeout:
             raise CheckpointError(
                 "is being trained by another process", where=self.path, fix="wait for it, or stop that one first"
             ) from None
         except OSError as error:
             raise StorageError(f"cannot be written: {error.strerror or error}", where=self.path) from error
-        with lock:
-            lock.release()  # of the two times that it is held now
+        with held:
             yield
 
     @property
@@ -260,15 +259,13 @@ class RunDirectory:
         told = self.record.status
         if told != "training":
             return told
-        lock = self._lock()
         try:
-            lock.acquire(timeout=0)
+            with self._lock().acquire(timeout=0):
+                return "stopped"
         except Timeout:
             return told
         except OSError:  # a folder that cannot be written: nobody trains in it
             return "stopped"
-        lock.release()
-        return "stopped"
 
     @property
     def standing(self) -> str | None:
@@ -279,8 +276,10 @@ class RunDirectory:
         return FileLock(self.path / "training.lock")
 
     def clear_temporaries(self) -> None:
-        """Remove what a killed process was writing; for the one process that writes to the run."""
-        for path in [*self.path.rglob(".*.tmp"), *self.path.rglob(".*.part")]:
+        """Remove what killed processes were writing; another may be evaluating the run meanwhile."""
+        for folder in [self.path, *(path for path in self.path.iterdir() if path.is_dir())]:
+            clear_leftovers(folder)
+        for path in self.path.rglob(".*.tmp"):  # of pointae before there were such names
             path.unlink(missing_ok=True)
 
     # ---- results -------------------------------------------------------------------------------------

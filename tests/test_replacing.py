@@ -15,10 +15,14 @@ from pointae import replacing
 from pointae.config import TorchSource
 from pointae.errors import StorageError
 from pointae.io import open_writer, read_hits, write_hits
+from pointae.replacing import Replacement
+from pointae.runs import RunDirectory
 from pointae.simulate import simulate_events
 from pointae.storage import write_atomically
 
 FILES = ("a.h5", "a.npz", "a.csv", "a.pt", "a.parquet")
+DEAD = 2**22 + 1
+"""No process of Linux has so high a number."""
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
 
@@ -152,6 +156,19 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path, events):
     child.join(60)
     assert child.exitcode == 0
     assert names(tmp_path) == {"a.h5", "b.h5"}
+
+
+def test_a_training_that_goes_on_clears_its_run_of_the_dead_and_leaves_the_living_alone(tmp_path):
+    run = RunDirectory.create(tmp_path, "run")
+    living = Replacement(run.predictions_path("events")).temporary
+    dead = living.with_name(living.name.replace(f"-{os.getpid()}-", f"-{DEAD}-"))
+    folder = run.path / f".images.{dead.name.split('.')[-2]}.part"
+    for path in (living, dead):
+        path.write_bytes(b"half")
+    folder.mkdir()
+    run.clear_temporaries()
+    assert names(living.parent) == {living.name}
+    assert not folder.exists()
 
 
 def test_files_of_other_machines_are_cleared_only_when_old_and_files_of_users_never(tmp_path):
