@@ -61,7 +61,7 @@ def run_tool(main: Callable[[Sequence[str]], None]) -> NoReturn:
         main(arguments)
 
     code = exit_code_of(guarded, arguments, debug, signals)
-    signals.leave_at_once()
+    signals.leave_at_once(code)
     sys.exit(code)
 
 
@@ -81,11 +81,11 @@ class _Signals:
         self.came = number
         raise self.KINDS[signal.Signals(number)]
 
-    def leave_at_once(self) -> None:
-        """From now on there is nothing left to unwind."""
+    def leave_at_once(self, code: int | None = None) -> None:
+        """From now on there is nothing left to unwind; ``code`` is the exit code, if that is settled."""
         for number in self.KINDS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, lambda came, _: os._exit(128 + came))
+                signal.signal(number, lambda came, _: os._exit(128 + came if code is None else code))
 
     def _ignore(self) -> None:
         """While Python takes itself down it knows no handlers: a signal would take the place of the exit code."""

@@ -245,10 +245,12 @@ def test_as_typed_a_signal_behind_a_line_leads_to_the_line_that_resumes(tmp_path
         told.append(process.stdout.readline())
         assert told[-1]
     process.send_signal(kind)
-    out, errors = process.communicate(timeout=60)
-    if process.returncode:  # behind the very last line there is nothing left to stop
+    told += process.stdout.readlines()  # not by communicate: it leaves out what is buffered
+    errors = process.stderr.read()
+    if process.wait(timeout=60):
         assert process.returncode == 128 + kind
-        assert out.splitlines()[-1].startswith("to go on:  python tools/train.py --resume")
-    else:
+        assert told[-1].startswith("to go on:  python tools/train.py --resume")
+    else:  # behind the very last line there is nothing left to stop
         assert line == "plots saved"
+        assert told[-1].startswith("evaluate it:")
     assert "Traceback" not in errors
