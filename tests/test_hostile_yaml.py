@@ -89,9 +89,18 @@ def test_chains_trees_and_loops_of_bases(tmp_path):
         assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["a\0b", "\ud800", "/dev/zero", ".", "x" * 5000])
-def test_names_that_are_no_file(path):
-    told_of(load_config, path)
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("a\0b", "is no name that a file can have"),
+        ("\ud800", "is no name that a file can have"),
+        ("/dev/zero", "is a device"),
+        (".", "is a folder"),
+        ("x" * 5000, "File name too long"),
+    ],
+)
+def test_names_that_are_no_file(path, told):
+    assert told in told_of(load_config, path)
 
 
 def test_values_that_are_taken():

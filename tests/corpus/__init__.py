@@ -7,7 +7,7 @@ time and memory of each are known and a crash of the process is seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -64,6 +64,26 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     megabytes: float = MEGABYTES
     slow: bool = False
+
+
+def flips(ending: str, whole: bytes, places: Iterable[int]) -> list[Entry]:
+    """A file with one bit changed, in each of some bytes: refused, or read as far as that bit says nothing."""
+
+    def flipped(at: int) -> bytes:
+        return whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]
+
+    return [
+        Entry(f"flip_{at:06d}{ending}", lambda path, at=at: path.write_bytes(flipped(at)), exit_code=None)
+        for at in sorted(set(places))
+    ]
+
+
+def cuts(ending: str, whole: bytes, lengths: Iterable[int], exit_code: int | None = 3) -> list[Entry]:
+    """The first bytes of a file, of each of some lengths."""
+    return [
+        Entry(f"cut_{n:06d}{ending}", lambda path, n=n: path.write_bytes(whole[:n]), exit_code=exit_code)
+        for n in lengths
+    ]
 
 
 def entries_of(kind: str) -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus import Entry
+from corpus import Entry, cuts, flips
 from corpus.hdf5 import good, packed_zeros
 
 
@@ -315,23 +315,9 @@ def archives() -> list[Entry]:
 def damage() -> list[Entry]:
     size = len(whole())
     chance = np.random.default_rng(18)
-    flips = sorted({*range(0, 60, 7), *range(size - 90, size, 7), *chance.integers(0, size, 30).tolist()})
-
-    def flipped(path: Path, at: int) -> None:
-        content = bytearray(whole())
-        content[at] ^= 1 << at % 8
-        path.write_bytes(content)
-
-    def cut(path: Path, length: int) -> None:
-        path.write_bytes(whole()[:length])
-
-    return [
-        *(Entry(f"flip_{at:05d}.npz", functools.partial(flipped, at=at), exit_code=None) for at in flips),
-        *(
-            Entry(f"cut_{length:05d}.npz", functools.partial(cut, length=length))
-            for length in [3, 4, 30, 60, *range(100, size, 400), size - 22, size - 1]
-        ),
-    ]
+    places = [*range(0, 60, 7), *range(size - 90, size, 7), *chance.integers(0, size, 30).tolist()]
+    lengths = [3, 4, 30, 60, *range(100, size, 400), size - 22, size - 1]
+    return [*flips(".npz", whole(), places), *cuts(".npz", whole(), lengths)]
 
 
 def entries() -> list[Entry]:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from corpus import Entry
+from corpus import Entry, cuts, flips
 
 Fill = Callable[[h5py.File], None]
 HUGE = 1 << 40
@@ -536,27 +536,13 @@ def whole() -> bytes:
         return path.read_bytes()
 
 
-def flipped(path: Path, at: int, mask: int = 0xFF) -> None:
-    content = bytearray(whole())
-    content[at] ^= mask
-    path.write_bytes(content)
-
-
-def truncated(path: Path, length: int) -> None:
-    path.write_bytes(whole()[:length])
-
-
 def damage() -> list[Entry]:
     size = len(whole())
     chance = np.random.default_rng(17)
     lengths = [1, 7, 8, 9, 47, 96, 100, *range(200, size, 800), size - 1]
-    flips = sorted({*range(8, 120, 5), *chance.integers(0, size, 60).tolist()})
     return [
-        *(Entry(f"cut_{length:05d}.h5", functools.partial(truncated, length=length)) for length in lengths),
-        *(
-            Entry(f"flip_{at:05d}.h5", functools.partial(flipped, at=at, mask=1 << at % 8), exit_code=None)
-            for at in flips
-        ),
+        *cuts(".h5", whole(), lengths),
+        *flips(".h5", whole(), [*range(8, 120, 5), *chance.integers(0, size, 60).tolist()]),
         Entry("empty.h5", lambda path: path.write_bytes(b""), ("empty (0 bytes)",)),
         Entry("zeros.h5", lambda path: path.write_bytes(bytes(10_000)), ("begins with",)),
         Entry("only_magic.h5", lambda path: path.write_bytes(whole()[:8])),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from corpus import Entry
+from corpus import Entry, cuts, flips
 from corpus.tensors import sparse_file
 
 HEADER = "event,x,y,t"
@@ -231,23 +231,13 @@ def whole() -> bytes:
 def parquet_damage() -> list[Entry]:
     size = len(whole())
 
-    def flipped(path: Path, at: int) -> None:
-        content = bytearray(whole())
-        content[at] ^= 1 << at % 8
-        path.write_bytes(content)
-
-    def cut(path: Path, length: int) -> None:
-        path.write_bytes(whole()[:length])
-
     def longest_footer(path: Path) -> None:
         path.write_bytes(whole()[:-8] + b"\xff\xff\xff\x7fPAR1")
 
     chance = np.random.default_rng(20)
     return [
-        *(Entry(f"flip_{at:05d}.parquet", functools.partial(flipped, at=at), exit_code=None)
-          for at in sorted(set(chance.integers(0, size, 50).tolist()))),
-        *(Entry(f"cut_{length:05d}.parquet", functools.partial(cut, length=length))
-          for length in [1, 4, 8, 12, *range(100, size, 500), size - 1]),
+        *flips(".parquet", whole(), chance.integers(0, size, 50).tolist()),
+        *cuts(".parquet", whole(), [1, 4, 8, 12, *range(100, size, 500), size - 1]),
         Entry("footer.parquet", longest_footer),
         Entry("only_magic.parquet", lambda path: path.write_bytes(b"PAR1" * 3)),
         Entry("empty.parquet", lambda path: path.write_bytes(b""), ("empty (0 bytes)",)),

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from corpus import Entry
+from corpus import Entry, cuts, flips
 from corpus.archives import header
 
 ROWS, COLUMNS = 128, 88
@@ -268,20 +268,9 @@ def whole() -> bytes:
 def damage() -> list[Entry]:
     size = len(whole())
 
-    def flipped(path: Path, at: int) -> None:
-        content = bytearray(whole())
-        content[at] ^= 1 << at % 8
-        path.write_bytes(content)
-
-    def cut(path: Path, length: int) -> None:
-        path.write_bytes(whole()[:length])
-
     chance = np.random.default_rng(19)
-    flips = sorted({*chance.integers(0, 700, 25).tolist(), *chance.integers(size - 700, size, 25).tolist()})
-    return [
-        *(Entry(f"flip_{at:06d}.pt", functools.partial(flipped, at=at), exit_code=None) for at in flips),
-        *(Entry(f"cut_{length:06d}.pt", functools.partial(cut, length=length)) for length in range(10, size, 9000)),
-    ]
+    places = [*chance.integers(0, 700, 25).tolist(), *chance.integers(size - 700, size, 25).tolist()]
+    return [*flips(".pt", whole(), places), *cuts(".pt", whole(), range(10, size, 9000))]
 
 
 def entries() -> list[Entry]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import numpy as np
 
-from corpus import Entry
+from corpus import Entry, cuts, flips
 from corpus.tensors import sparse_file
 
 RECORDING = Path(__file__).parents[1] / "data" / "timepix3" / "raw_00.tpx3"
@@ -36,11 +35,6 @@ def entries() -> list[Entry]:
     good = chunk(pixel(1), pixel(2, 0xFFFF))
     noise = chance.integers(0, 1 << 63, 5000, dtype=np.uint64).tolist()
 
-    def flipped(path: Path, at: int) -> None:
-        content = bytearray((good + chunk(pixel(9), chip=3)) * 3)
-        content[at] ^= 1 << at % 8
-        path.write_bytes(content)
-
     return [
         tpx3("good", good, hits=2),
         tpx3("no_words", chunk(), hits=0),
@@ -64,9 +58,6 @@ def entries() -> list[Entry]:
         tpx3("clock_jumps", chunk(*[pixel(i * 32_768) for i in range(2000)]), exit_code=None),
         tpx3("times_backwards", chunk(*[pixel(65_535 - i) for i in range(2000)]), exit_code=None),
         Entry("holes.tpx3", lambda path: sparse_file(path, good, 8 << 20)),
-        *(tpx3(f"cut_{length:04d}", whole[:length], exit_code=None) for length in range(5, min(len(whole), 900), 57)),
-        *(
-            Entry(f"flip_{at:03d}.tpx3", functools.partial(flipped, at=at), exit_code=None)
-            for at in range(4, 3 * (len(good) + 16), 4)
-        ),
+        *cuts(".tpx3", whole, range(5, min(len(whole), 900), 57), exit_code=None),
+        *flips(".tpx3", (good + chunk(pixel(9), chip=3)) * 3, range(4, 3 * (len(good) + 16), 4)),
     ]
