@@ -1,6 +1,7 @@
 """What every test shares: one thread, and the same drawn examples in every run."""
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -28,3 +29,10 @@ def calibrated_run(tmp_path_factory) -> RunDirectory:
     ]  # fmt: skip
     config = load_config("configs/torch/pointnet_point.yaml", small)
     return train_run(config, tmp_path_factory.mktemp("runs"), command="python tools/train.py x.yaml")
+
+
+@pytest.fixture
+def run(calibrated_run, tmp_path) -> RunDirectory:
+    """A copy of it, to be spoilt."""
+    shutil.copytree(calibrated_run.path, tmp_path / "runs" / "copy")
+    return RunDirectory(tmp_path / "runs" / "copy")

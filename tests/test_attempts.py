@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from calls import tool
 
 from pointae.analysis.latent.clusters import cluster
 from pointae.analysis.latent.projection import project
@@ -27,10 +27,6 @@ SMALL = [
     "train.epochs=1", "train.threads=1", "train.device=cpu", "train.batch_size=8", "train.precision=fp32",
     "model.encoder.channels=8", "model.encoder.layers=1", "model.encoder.heads=2", "model.latent.size=4",
 ]  # fmt: skip
-
-
-def tool(name: str):
-    return runpy.run_path(f"tools/{name}.py")["main"]
 
 
 # ---- the rule ------------------------------------------------------------------------------------------
@@ -94,12 +90,12 @@ def test_files_that_can_be_read_are_told_beside_one_that_cannot(tmp_path, capsys
     (tmp_path / "bad.h5").write_bytes(b"no HDF5")
     files = [str(tmp_path / name) for name in ("bad.h5", "good.h5", "missing.h5")]
     with pytest.raises(DataError):
-        tool("inspect_data")(files)
+        tool("inspect_data", *files)
     out, told = capsys.readouterr()
     assert f"{events.num_hits}" in out
     assert "missing.h5" in told
     with pytest.raises(DataError):
-        tool("inspect_data")(["--json", *files])
+        tool("inspect_data", "--json", *files)
     assert [row["file"] for row in json.loads(capsys.readouterr().out)] == [files[1]]
 
 
@@ -124,7 +120,7 @@ def test_runs_are_compared_beside_one_that_cannot_be(two_runs, tmp_path, capsys,
         runs.append(str(tmp_path / name))
     spoil(RunDirectory(tmp_path / "one"))
     with pytest.raises((DataError, CheckpointError), match="one"):
-        tool("compare")([*runs, "--out", str(tmp_path / "out")])
+        tool("compare", *runs, "--out", tmp_path / "out")
     assert (tmp_path / "out" / "report.html").is_file()
     with (tmp_path / "out" / "ranking.csv").open() as file:
         names = {row["name"] for row in csv.DictReader(file)}
@@ -140,11 +136,11 @@ def test_runs_that_did_not_end_say_so_when_they_are_used(two_runs, tmp_path, cap
     run.update_record(status="training")
     write_hits(tmp_path / "hits.h5", simulate_events(TorchSource(noise=20), 1, torch.arange(3)))
     told = "its training was killed after 1 epoch"
-    tool("denoise")([str(run.path), str(tmp_path / "hits.h5"), "-o", str(tmp_path / "out.h5")])
+    tool("denoise", run.path, tmp_path / "hits.h5", "-o", tmp_path / "out.h5")
     assert told in " ".join(capsys.readouterr().err.split())
-    tool("evaluate")([str(run.path), "--no-baselines"])
+    tool("evaluate", run.path, "--no-baselines")
     assert told in " ".join(capsys.readouterr().err.split())
-    tool("view")([str(run.path), "--engine", "html", "--out", str(tmp_path / "look")])
+    tool("view", run.path, "--engine", "html", "--out", tmp_path / "look")
     assert told in " ".join(capsys.readouterr().err.split())
 
 
@@ -160,11 +156,11 @@ def test_without_signal_no_share_of_it_is_told(tmp_path, capsys, name):
     assert told in out
     assert "nan" not in out
     assert found < 20
-    tool("denoise")([str(run.path), str(CASES / name), "-o", str(tmp_path / "out.csv")])
+    tool("denoise", run.path, CASES / name, "-o", tmp_path / "out.csv")
     assert told in " ".join(capsys.readouterr().err.split())
-    tool("denoise")([str(run.path), str(CASES / name), "-o", str(tmp_path / "out.csv"), "--threshold", "0.4"])
+    tool("denoise", run.path, CASES / name, "-o", tmp_path / "out.csv", "--threshold", "0.4")
     assert told not in " ".join(capsys.readouterr().err.split())
-    tool("evaluate")([str(run.path), "--json", "--no-baselines"])
+    tool("evaluate", run.path, "--json", "--no-baselines")
     out, said = capsys.readouterr()
     figures = json.loads(out, parse_constant=pytest.fail)
     assert told in " ".join(said.split())
@@ -177,7 +173,7 @@ def test_without_signal_no_share_of_it_is_told(tmp_path, capsys, name):
 def test_a_threshold_that_no_score_can_be_compared_with_is_refused(two_runs, tmp_path, threshold):
     words = [str(two_runs / "one"), str(CASES / "all_noise.csv"), "-o", str(tmp_path / "out.csv")]
     with pytest.raises(UsageError, match="threshold"):
-        tool("denoise")([*words, f"--threshold={threshold}"])
+        tool("denoise", *words, f"--threshold={threshold}")
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -188,11 +184,11 @@ def test_a_folder_of_deepclean3d_is_looked_at_like_any_other_file(tmp_path):
     (tmp_path / "bundles" / "Data").mkdir(parents=True)
     shutil.move(tmp_path / "bundle.pt", tmp_path / "bundles" / "Data" / "a.pt")
     for name in ("images", "bundles"):
-        tool("view")([str(tmp_path / name), "--engine", "html", "--out", str(tmp_path / f"{name}_look")])
+        tool("view", tmp_path / name, "--engine", "html", "--out", tmp_path / f"{name}_look")
         assert any((tmp_path / f"{name}_look").rglob("*.html"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError):
-        tool("view")([str(tmp_path / "empty"), "--engine", "html"])
+        tool("view", tmp_path / "empty", "--engine", "html")
 
 
 # ---- few events ----------------------------------------------------------------------------------------
@@ -214,14 +210,14 @@ def robot_run(folder: Path, path: Path) -> RunDirectory:
 
 def test_the_latent_space_of_a_few_robots_is_told_and_no_option_is_blamed_that_nobody_gave(tmp_path, capsys):
     run = robot_run(tmp_path, CASES / "rob_tiny.csv")
-    tool("latent")([str(run.path), "--samples", "5"])
+    tool("latent", run.path, "--samples", "5")
     assert (run.latent / "latent.html").is_file()
     assert "umap is left out: it needs at least 5 training events, there are 3" in " ".join(
         capsys.readouterr().err.split()
     ) or not shutil.which("umap")
     for option, told in ((["--between", "0", "1"], "--between 1"), (["--clusters", "9"], "--clusters 9")):
         with pytest.raises(UsageError, match=told):
-            tool("latent")([str(run.path), *option])
+            tool("latent", run.path, *option)
 
 
 @pytest.mark.parametrize("events", [1, 2, 3, 4])
@@ -256,9 +252,9 @@ def test_networks_that_can_be_opened_are_judged_beside_those_that_cannot(two_run
     assert comparable(denoisers, attempts.at) == {}  # its decoder masks hits
     assert [error.exit_code for error in attempts.failures] == [4, 4, 4]
     with pytest.raises(CheckpointError, match="makes no pattern"):
-        tool("compression")([str(two_runs / "one"), "--out", str(tmp_path / "out")])
+        tool("compression", two_runs / "one", "--out", tmp_path / "out")
     with pytest.raises(UsageError, match="was trained on simulated events"):
-        tool("recording")([str(two_runs / "one"), "--out", str(tmp_path / "out")])
+        tool("recording", two_runs / "one", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import runpy
 
 import pytest
 import torch
+from calls import tool
 
 from pointae import shipped
 from pointae.analysis.comparison import grid_notes
@@ -36,11 +36,6 @@ SHORT = [
     "evaluate.pictures=0", "model.encoder={name: pointnet, channels: 8}", "data.degradation={_delete_: true}",
 ]  # fmt: skip
 COLUMNS = {"event": "event_id", "x": "col", "y": "row", "t": "toa"}
-
-
-def tool(name: str, *words: object) -> None:
-    """The tool in this process: another one would import everything anew."""
-    runpy.run_path(f"tools/{name}.py")["main"]([str(word) for word in words])
 
 
 def trained_on(folder, *settings: str):

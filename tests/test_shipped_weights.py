@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import pickle
-import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from calls import tool
 
 from pointae import denoise, shipped
 from pointae.config import TorchSource
@@ -53,11 +53,6 @@ def folder(made, tmp_path, monkeypatch) -> Path:
 @pytest.fixture(scope="module")
 def hits() -> HitBatch:
     return simulate_events(TorchSource(), seed=5, index=torch.arange(20))
-
-
-def tool(name: str, *words: object) -> None:
-    """A tool in this process, where the folder of shipped weights is another."""
-    runpy.run_path(f"tools/{name}.py")["main"]([str(word) for word in words])
 
 
 def edit_card(folder: Path, **fields: object) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import runpy
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from calls import tool
 
 from pointae.analysis.evaluation import evaluate_run
 from pointae.config import FileSource
@@ -24,11 +24,6 @@ from pointae.training.session import train_run
 
 CASES = Path("tests/data/cases")
 OURS = ("score", "kept", "hit_id")
-
-
-def tool(name: str, *words: object) -> None:
-    """The tool in this process: another one would import everything anew."""
-    runpy.run_path(f"tools/{name}.py")["main"]([str(word) for word in words])
 
 
 def rows_of(path: Path) -> list[list[str]]:
