@@ -275,13 +275,13 @@ def test_a_network_that_fails_while_it_is_judged_is_left_out_and_told_once(two_r
     monkeypatch.setattr("pointae.benchmark.quality_speed.CALLS", {1: 1})
     words = ["--events", "3", "--range-events", "1", "--threads", "1", "--out", str(tmp_path)]
     with pytest.raises(DataError, match="two: no such feature"):
-        tool("figures")([str(two_runs / "one"), str(two_runs / "two"), *words])
+        tool("figures", two_runs / "one", two_runs / "two", *words)
     assert capsys.readouterr().err == ""  # the one failure is that which was raised
     for name in ("table", "range", "speed"):
         names = {row["name"] for row in csv.DictReader((tmp_path / f"{name}.csv").open())}
         assert names - {"oracle (if uniform)"} == {"one", "oracle"}
     with pytest.raises(DataError, match="two: no such feature"):
-        tool("figures")([str(two_runs / "two"), *words, "--only", "speed"])
+        tool("figures", two_runs / "two", *words, "--only", "speed")
     assert capsys.readouterr().err.count("no denoiser was judged") == 1
 
 
